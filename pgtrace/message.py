@@ -1,0 +1,128 @@
+"""A message type: one table, and how the messages that fill it are recognised and read.
+
+A type lives in one file of ``parsers/messages`` as a constant ``MESSAGE = MessageType(...)``. Reading is done on
+whole columns: ``starts_with`` routes (literals are some fifty times as fast as a pattern), the patterns run only
+on the rows that were routed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pgtrace.schema import ORIGIN, SESSION, Column, Table, polars_schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_NAMED_GROUP = re.compile(r"\(\?P<(\w+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageType:
+    """How one kind of server message becomes rows of one table.
+
+    ``patterns`` are searched in the message, each by itself, so their order and the lines between them do not
+    matter; their named groups are columns. The first must match, or the record is not of this type; the others are
+    the pieces that only some versions or settings print. ``detail_patterns`` and ``context_patterns`` read the
+    record's DETAIL and CONTEXT in the same way. ``derive`` gives expressions over the columns read so far.
+    """
+
+    table: str
+    one_row_per: str
+    process: str
+    columns: Mapping[str, Column]
+    starts_with: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    detail_patterns: tuple[str, ...] = ()
+    context_patterns: tuple[str, ...] = ()
+    severities: tuple[str, ...] = ("LOG",)
+    #: columns copied from the record
+    keeps: Mapping[str, Column] = field(default_factory=lambda: SESSION)
+    derive: Callable[[], dict[str, pl.Expr]] | None = None
+    #: reads records into rows itself, where patterns are not enough; same columns, one row per record or fewer
+    read_with: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    #: a type without ``starts_with`` takes every record of its severities, also those another type reads
+    view: str | None = None
+    #: where ``view`` makes other columns than the files hold: the columns of the view
+    view_columns: Mapping[str, Column] | None = None
+
+    @property
+    def stored_columns(self) -> dict[str, Column]:
+        return {**ORIGIN, **self.keeps, **self.columns}
+
+    @property
+    def as_table(self) -> Table:
+        shown = self.stored_columns if self.view_columns is None else {**ORIGIN, **self.view_columns}
+        return Table(self.table, self.one_row_per, shown, view=self.view, stored=self.stored_columns)
+
+    def routes(self) -> pl.Expr:
+        """Whether a record goes to this type, from literals alone."""
+        import polars as pl
+
+        by_severity = pl.col("severity").is_in(self.severities)
+        if not self.starts_with:
+            return by_severity
+        message = pl.col("message")
+        by_text = pl.any_horizontal([message.str.starts_with(literal) for literal in self.starts_with])
+        return by_text & by_severity
+
+    def read(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Rows of this type's table, one per record that its first pattern fits, in the records' order.
+
+        ``records`` has the columns of the record table and are those that ``routes`` chose.
+        """
+        import polars as pl
+
+        rows = self.read_with(records) if self.read_with is not None else self._read_patterns(records)
+        if self.derive is not None:
+            for name, expression in self.derive().items():
+                rows = rows.with_columns(expression.alias(name))
+        schema = polars_schema(self.stored_columns)
+        return rows.select(
+            pl.col(name).cast(dtype) if name in rows.columns else pl.lit(None, dtype).alias(name)
+            for name, dtype in schema.items()
+        )
+
+    def _read_patterns(self, records: pl.DataFrame) -> pl.DataFrame:
+        import polars as pl
+
+        if self.patterns:
+            records = records.filter(pl.col("message").str.contains(self.patterns[0]))
+        sources = (("message", self.patterns), ("detail", self.detail_patterns), ("context", self.context_patterns))
+        found: dict[str, list[pl.Expr]] = {}
+        for source, patterns in sources:
+            for pattern in patterns:
+                groups = pl.col(source).str.extract_groups(pattern)
+                for name in named_groups([pattern]):
+                    found.setdefault(name, []).append(groups.struct.field(name))
+        return records.with_columns(
+            _typed(pl.coalesce(expressions) if len(expressions) > 1 else expressions[0], self.columns[name]).alias(name)
+            for name, expressions in found.items()
+        )
+
+
+def named_groups(patterns: Sequence[str]) -> list[str]:
+    """Names of the groups of all patterns, each once, in order."""
+    return list(dict.fromkeys(name for pattern in patterns for name in _NAMED_GROUP.findall(pattern)))
+
+
+def _typed(text: pl.Expr, column: Column) -> pl.Expr:
+    """The matched text as the column's type: lists by the column's separator, LSNs from ``%X/%X``."""
+    import polars as pl
+
+    from pgtrace.units import Lsn
+
+    if column.type is Lsn:
+        halves = text.str.split_exact("/", 1)
+        high = halves.struct.field("field_0").str.to_integer(base=16, dtype=pl.UInt64)
+        low = halves.struct.field("field_1").str.to_integer(base=16, dtype=pl.UInt64)
+        return high * 4294967296 + low
+    if column.split is not None:
+        words = pl.when(text == "").then(pl.lit([], pl.List(pl.String))).otherwise(text.str.split(column.split))
+        return words.cast(column.polars_type)
+    if column.type is bool:
+        return text.is_not_null()
+    return text.cast(column.polars_type)

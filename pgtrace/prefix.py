@@ -1,0 +1,140 @@
+"""log_line_prefix, compiled: one pattern that reads the head of a line into columns of the record table.
+
+Source: the setting log_line_prefix and ``log_status_format`` in src/backend/utils/error/elog.c, versions 12 to 18.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from pgtrace.errors import UsageError
+
+#: levels that begin a record, as elog.c prints them (DEBUG has its level from log_min_messages only in csvlog names)
+SEVERITIES = ("LOG", "ERROR", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3", "DEBUG4", "DEBUG5")  # fmt: skip
+#: lines that go on with the record before them, and the column each one fills
+FOLLOW_UPS = {
+    "DETAIL": "detail",
+    "HINT": "hint",
+    "CONTEXT": "context",
+    "STATEMENT": "statement",
+    "QUERY": "internal_query",
+    "LOCATION": "location",
+    "BACKTRACE": "backtrace",
+}
+#: what stands between a line's head and its text
+SEPARATOR = ":  "
+
+#: a time zone as strftime's %Z prints it: an abbreviation or a numeric offset
+ZONE = r"(?:[A-Za-z]{2,10}|[+-]\d{2}(?::?\d{2}){0,2})"
+_TIME = r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"
+
+_ESCAPES = {
+    "a": r"(?P<application_name>.*?)",
+    "u": r"(?P<user_name>.*?)",
+    "d": r"(?P<database_name>.*?)",
+    "r": r"(?P<client_host>[^ ]*?)(?:\((?P<client_port>\d+)\))?",
+    "h": r"(?P<client_host>[^ ]*?)",
+    "L": r"(?P<_local>[^ ]*?)",  # version 18
+    "b": r"(?P<backend_type>.*?)",  # version 13
+    "p": r"(?P<pid>\d+)",
+    "P": r"(?P<leader_pid>\d*)",  # version 14
+    "t": rf"(?P<time>{_TIME}) (?P<zone>{ZONE})",
+    "m": rf"(?P<time>{_TIME}\.\d{{3}}) (?P<zone>{ZONE})",
+    "n": r"(?P<epoch>\d+\.\d{3})",
+    "s": rf"(?P<session_time>{_TIME}) (?P<session_zone>{ZONE})|",
+    "i": r"(?P<command_tag>.*?)",
+    "e": r"(?P<sqlstate>[0-9A-Z]{5})",
+    "c": r"(?P<session_id>[0-9a-f]+\.[0-9a-f]+)",
+    "l": r"(?P<session_line_no>\d+)",
+    "v": r"(?P<vxid>(?:-?\d+/\d+)?)",
+    "x": r"(?P<xid>\d+)",
+    "Q": r"(?P<query_id>-?\d+)",  # version 14
+}
+#: escapes that begin a prefix with a time of fixed width: characters to cut, strptime-free
+_LEADING_WIDTH = {"m": 23, "t": 19, "n": 14}
+_TOKEN = re.compile(r"%(?P<pad>-?\d+)?(?P<escape>.)|(?P<literal>[^%]+)|(?P<lone>%)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A compiled log_line_prefix.
+
+    ``pattern`` reads a whole head, from the first character of the line up to and with the severity word;
+    ``rest_pattern`` reads it without the first ``leading_width`` characters, which are the time (0: the time does not
+    come first, or has no fixed width). ``fields`` are the named groups. Both patterns work in Python and in Rust.
+    """
+
+    text: str
+    pattern: str
+    rest_pattern: str
+    leading_width: int
+    leading_escape: str | None
+    fields: tuple[str, ...]
+
+
+@cache
+def compile_prefix(text: str) -> Prefix:
+    """Compile a log_line_prefix. Raises UsageError where it holds an escape that no version knows.
+
+    What a process without a session prints is allowed for: everything behind ``%q`` may be missing.
+    """
+    pieces: list[str] = []
+    seen: dict[str, None] = {}
+    optional_from: int | None = None
+    escapes: list[str] = []
+    for token in _TOKEN.finditer(text):
+        if token["literal"] is not None:
+            pieces.append(re.escape(token["literal"]))
+        elif token["escape"] == "%":
+            pieces.append("%")
+        elif token["escape"] == "q":
+            optional_from = len(pieces) if optional_from is None else optional_from
+        elif token["escape"] in _ESCAPES:
+            escapes.append(token["escape"])
+            pieces.append(_padded(_once(_ESCAPES[token["escape"]], seen), token["pad"]))
+        else:
+            raise UsageError(
+                f"log_line_prefix '{text}': %{token['escape'] or ''} is not an escape of PostgreSQL 12 to 18"
+            )
+    leading = text[1] if len(text) > 1 and text[0] == "%" and text[1] in _LEADING_WIDTH else None
+    severity = rf"(?P<severity>{'|'.join(SEVERITIES)}|{'|'.join(FOLLOW_UPS)})"
+    whole = _joined(pieces, optional_from)
+    rest = whole
+    if leading is not None:
+        zone = "" if leading == "n" else rf" (?P<zone>{ZONE})"
+        rest = _joined([zone, *pieces[1:]], optional_from)
+    return Prefix(
+        text=text,
+        pattern=rf"(?s)^{whole}{severity}$",
+        rest_pattern=rf"(?s)^{rest}{severity}$",
+        leading_width=_LEADING_WIDTH[leading] if leading else 0,
+        leading_escape=leading,
+        fields=tuple(name for name in seen if not name.startswith("_")),
+    )
+
+
+def _joined(pieces: list[str], optional_from: int | None) -> str:
+    if optional_from is None:
+        return "".join(pieces)
+    return f"{''.join(pieces[:optional_from])}(?:{''.join(pieces[optional_from:])})?"
+
+
+def _padded(pattern: str, pad: str | None) -> str:
+    """``%-5p`` fills up with blanks on the right, ``%5p`` on the left."""
+    if pad is None:
+        return f"(?:{pattern})" if pattern.endswith("|") else pattern
+    return rf"(?:{pattern}) *" if pad.startswith("-") else rf" *(?:{pattern})"
+
+
+def _once(pattern: str, seen: dict[str, None]) -> str:
+    """A field that is printed twice (%r and %h, %t and %m) is read the first time only."""
+
+    def name_or_nothing(match: re.Match[str]) -> str:
+        if match[1] in seen:
+            return "(?:"
+        seen[match[1]] = None
+        return match[0]
+
+    return re.sub(r"\(\?P<(\w+)>", name_or_nothing, pattern)

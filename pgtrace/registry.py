@@ -1,0 +1,42 @@
+"""The log formats and message types that are installed, found by scanning ``pgtrace.parsers``.
+
+A leaf is found by the constant it defines (``FORMAT`` or ``MESSAGE``); nothing is registered by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+
+from pgtrace.logformat import LogFormat
+from pgtrace.message import MessageType
+from pgtrace.schema import QUERY, RECORD, UNPARSED, Table
+
+
+def _leaves(package_name: str) -> list[ModuleType]:
+    package = importlib.import_module(package_name)
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"{package_name}.{name}") for name in names]
+
+
+@cache
+def log_formats() -> dict[str, LogFormat]:
+    """Log formats by name, in the order in which they are asked whether they know a file."""
+    found = [leaf.FORMAT for leaf in _leaves("pgtrace.parsers.formats") if hasattr(leaf, "FORMAT")]
+    return {log_format.name: log_format for log_format in sorted(found, key=lambda item: (item.rank, item.name))}
+
+
+@cache
+def message_types() -> dict[str, MessageType]:
+    """Message types by table; those that take records by their text come before those that take a whole severity."""
+    found = [leaf.MESSAGE for leaf in _leaves("pgtrace.parsers.messages") if hasattr(leaf, "MESSAGE")]
+    return {message.table: message for message in sorted(found, key=lambda item: (not item.starts_with, item.table))}
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Every table that a log fills, by name: record, unparsed, query and one for each message type."""
+    types = {name: message.as_table for name, message in message_types().items()}
+    return {"record": RECORD, "unparsed": UNPARSED, "query": QUERY, **dict(sorted(types.items()))}
