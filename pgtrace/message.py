@@ -21,6 +21,18 @@ _NAMED_GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """What joining made of a part of the log: whole rows, and what is still open at its end.
+
+    ``open_rows`` are those of ``waiting`` that are rows already if nothing more comes; ``waiting`` goes to the next call.
+    """
+
+    rows: pl.DataFrame
+    open_rows: pl.DataFrame | None
+    waiting: pl.DataFrame | None
+
+
+@dataclass(frozen=True, slots=True)
 class MessageType:
     """How one kind of server message becomes rows of one table.
 
@@ -44,7 +56,11 @@ class MessageType:
     derive: Callable[[], dict[str, pl.Expr]] | None = None
     #: reads records into rows itself, where patterns are not enough; same columns, one row per record or fewer
     read_with: Callable[[pl.DataFrame], pl.DataFrame] | None = None
-    #: a type without ``starts_with`` takes every record of its severities, also those another type reads
+    #: makes one row of several, also across the parts of a log: see ``Joined``
+    join_with: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame | None], Joined] | None = None
+    #: columns that ``read`` gives to ``join_with`` and that are not stored
+    join_columns: Mapping[str, Column] = field(default_factory=dict)
+    #: SQL over the stored rows; a type without ``starts_with`` takes every record of its severities, also another type's
     view: str | None = None
     #: where ``view`` makes other columns than the files hold: the columns of the view
     view_columns: Mapping[str, Column] | None = None
@@ -80,7 +96,7 @@ class MessageType:
         if self.derive is not None:
             for name, expression in self.derive().items():
                 rows = rows.with_columns(expression.alias(name))
-        schema = polars_schema(self.stored_columns)
+        schema = polars_schema({**self.stored_columns, **self.join_columns})
         return rows.select(
             pl.col(name).cast(dtype) if name in rows.columns else pl.lit(None, dtype).alias(name)
             for name, dtype in schema.items()

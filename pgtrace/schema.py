@@ -138,6 +138,7 @@ RECORD = Table(
         "internal_query": Column("QUERY: SQL run by the server itself, as inside a function"),
         "internal_position": Column("character of the internal query that an error points at", int),
         "location": Column("LOCATION: function and source file (log_error_verbosity = verbose)"),
+        "backtrace": Column("BACKTRACE (backtrace_functions), from version 13; stderr only"),
         "kind": Column("the table that read this message, null where none did"),
     },
 )

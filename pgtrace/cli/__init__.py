@@ -1,0 +1,31 @@
+"""The command line: each command reads its options, calls the floor below and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line. Errors are one line on stderr: exit 1 for a failure, 2 for wrong usage."""
+    from pgtrace.cli.app import app
+    from pgtrace.errors import PgtraceError
+
+    try:
+        app()
+    except PgtraceError as error:
+        print(f"pgtrace: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # the reader of a pipe went away (`pgtrace … | head`): nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if os.environ.get("PGTRACE_TRACEBACK"):
+            raise
+        kind = type(error).__name__
+        print(  # noqa: T201
+            f"pgtrace: internal error, {kind}: {str(error).splitlines()[0] if str(error) else ''} "
+            "(set PGTRACE_TRACEBACK=1 and run again for a report)",
+            file=sys.stderr,
+        )
+        sys.exit(1)

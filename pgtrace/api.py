@@ -1,0 +1,137 @@
+"""The Python interface: ``lake = pgtrace.open("lake")``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from pgtrace import registry
+from pgtrace.errors import PgtraceError, UsageError
+from pgtrace.lake import Lake
+from pgtrace.schema import Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pgtrace.ingest import SourceResult
+    from pgtrace.ingest.reporter import Reporter
+
+
+def described_tables() -> dict[str, Table]:
+    """Every table and view of a lake, by name."""
+    from pgtrace.lake import SOURCE
+    from pgtrace.views import VIEW_TABLES
+
+    return {**registry.tables(), SOURCE.name: SOURCE, **VIEW_TABLES}
+
+
+def table_named(name: str) -> Table:
+    """The table of that name. Raises UsageError naming the nearest ones."""
+    tables = described_tables()
+    if name not in tables:
+        near = difflib.get_close_matches(name, tables, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(tables)}"
+        raise UsageError(f"no table '{name}': {hint}")
+    return tables[name]
+
+
+class LakeHandle:
+    """A lake: put logs in, ask in SQL. Use it from one thread."""
+
+    def __init__(self, path: str | Path):
+        self._lake = Lake.open(Path(path), registry.tables())
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._lake.path
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection (in memory) in which every table of the lake is a view."""
+        if self._connection is None:
+            self._connection = self._lake.connect()
+        return self._connection
+
+    def ingest(
+        self,
+        paths: Sequence[str | Path] | str | Path,
+        *,
+        server: str = "default",
+        log_format: str = "auto",
+        prefix: str | None = None,
+        timezone: str | None = None,
+        jobs: int | None = None,
+        dask: str | None = None,
+        executor: Executor | None = None,
+        reporter: Reporter | None = None,
+    ) -> list[SourceResult]:
+        """Read what is new in ``paths`` (files, folders, globs, archives, ``-``) into the lake; one result per source.
+
+        ``executor`` runs the reading of chunks: any ``concurrent.futures.Executor``; default: ``jobs`` threads. Raises
+        UsageError for wrong arguments; a source that cannot be read is a result with status ``failed``.
+        """
+        from pgtrace.ingest import ingest
+
+        chosen = [paths] if isinstance(paths, str | Path) else paths
+        return ingest(
+            self._lake,
+            [str(path) for path in chosen],
+            server=server,
+            log_format=log_format,
+            prefix=prefix,
+            timezone=timezone,
+            jobs=jobs,
+            dask=dask,
+            executor=executor,
+            reporter=reporter,
+        )
+
+    def sql(self, text: str) -> duckdb.DuckDBPyRelation:
+        """Run SQL; ``.pl()``, ``.df()``, ``.arrow()`` and ``.fetchall()`` give the rows. Raises PgtraceError."""
+        try:
+            relation = self.connection.sql(text)
+        except duckdb.Error as error:
+            raise PgtraceError(f"SQL: {error}") from None
+        if relation is None:  # a statement without rows, such as SET
+            return self.connection.sql("select 'done' as result")
+        return relation
+
+    def query(self, name: str, **parameters: object) -> duckdb.DuckDBPyRelation:
+        """Run a named query with its parameters. Raises UsageError for unknown names and unreadable values."""
+        from pgtrace.query import run
+
+        return run(self.connection, name, parameters)
+
+    def audit(self) -> tuple[pl.DataFrame, list[str]]:
+        """One row per source with its sums, and what is wrong with the parts: empty where all is well."""
+        return self._lake.audit()
+
+    def compact(self) -> tuple[int, int]:
+        """Merge small parts of a day; returns how many went and how many they became."""
+        return self._lake.compact()
+
+    def prune(self, before: str | date) -> int:
+        """Remove the days before ``before``; returns the number of parts removed."""
+        if isinstance(before, str):
+            from pgtrace.timespan import parse_time
+
+            before = parse_time(before).date()
+        return self._lake.prune(before)
+
+    def refresh_catalog(self) -> Path:
+        """Write ``pgtrace.duckdb``, the catalog for other DuckDB clients, where it is missing or out of date."""
+        self._lake.refresh_catalog()
+        return self._lake.path / "pgtrace.duckdb"
+
+
+def open_lake(path: str | Path = "lake") -> LakeHandle:
+    """Open the lake at ``path``; it is made where there is none."""
+    return LakeHandle(path)

@@ -1,0 +1,60 @@
+"""Where things are in a lake.
+
+    LAKE/pgtrace.duckdb                                          views and macros, for any DuckDB client
+    LAKE/tables/<table>/server=<name>/date=<day>/<part>.parquet  the rows
+    LAKE/ledger.sqlite                                           which bytes of which source are in which parts
+    LAKE/staging/<batch>/…                                       parts that are not committed yet
+    LAKE/lock                                                    held by the one writer
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from urllib.parse import quote
+
+#: what Hive, Spark and DuckDB call the folder of rows without a value
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one lake."""
+
+    root: Path
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    @property
+    def staging(self) -> Path:
+        return self.root / "staging"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / "pgtrace.duckdb"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    def empty_part(self, table: str) -> Path:
+        """A file without rows that gives every table its columns before anything was ingested."""
+        return self.tables / table / f"server={NO_VALUE}" / f"date={NO_VALUE}" / "empty.parquet"
+
+    def glob(self, table: str) -> str:
+        """All parts of a table, for DuckDB's read_parquet; the lake's own path may hold what a glob takes for a sign."""
+        root = "".join(f"[{letter}]" if letter in "[*?{" else letter for letter in self.tables.as_posix())
+        return f"{root}/{table}/*/*/*.parquet"
+
+
+def part_path(table: str, server: str, day: date | None, name: str) -> str:
+    """A part's path below the lake; the server's name is encoded as in a URL, which DuckDB and Spark undo."""
+    folder = NO_VALUE if day is None else day.isoformat()
+    return f"tables/{table}/server={quote(server, safe='')}/date={folder}/{name}.parquet"

@@ -1,0 +1,38 @@
+"""One execution is one row, however many lines tell of it and wherever the log is cut."""
+
+import io
+import tomllib
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pgtrace import registry
+from pgtrace.ingest.carry import from_bytes, join_rows, to_bytes
+from pgtrace.ingest.chunks import chunks
+from pgtrace.ingest.reader import read_chunk
+from pgtrace.logformat import Reading
+
+CASES = tomllib.loads((Path(__file__).parent / "data" / "executions.toml").read_text())
+READING = Reading("stderr", prefix="%m [%p] ")
+COLUMNS = ("phase", "logged_by", "duration_ms", "statement")
+
+
+def statements(log: str, chunk_bytes: int) -> list[list[object]]:
+    waiting, open_rows, parts = {}, {}, []
+    stream = io.BytesIO(log.lstrip("\n").encode())
+    for chunk in chunks(stream, registry.log_formats()["stderr"], READING, 0, 1, chunk_bytes):
+        rows = read_chunk(chunk, READING, "source")
+        waiting, open_rows = join_rows(rows, from_bytes(to_bytes(waiting)))
+        parts.append(rows.tables.get("statement"))
+    found = pl.concat([part for part in [*parts, open_rows.get("statement")] if part is not None])
+    return [
+        [value or "" if name == "statement" else value for name, value in row.items()]
+        for row in found.sort("line_no").select(COLUMNS).to_dicts()
+    ]
+
+
+@pytest.mark.parametrize("chunk_bytes", [1_000_000, 200])
+@pytest.mark.parametrize("case", CASES)
+def test_every_execution_is_one_row(case, chunk_bytes):
+    assert statements(CASES[case]["log"], chunk_bytes) == CASES[case]["rows"]
