@@ -15,6 +15,7 @@ from pgtrace import registry
 from pgtrace.errors import PgtraceError, UsageError
 from pgtrace.lake import Lake
 from pgtrace.schema import Table
+from pgtrace.views import VIEWS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,7 @@ class LakeHandle:
     """A lake: put logs in, ask in SQL. Use it from one thread."""
 
     def __init__(self, path: str | Path):
-        self._lake = Lake.open(Path(path), registry.tables())
+        self._lake = Lake(Path(path), registry.tables(), VIEWS)
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @property

@@ -9,13 +9,15 @@ from __future__ import annotations
 import polars as pl
 
 from pgtrace.logtime import epoch_times, utc_times
-from pgtrace.prefix import SEPARATOR, Prefix
+from pgtrace.prefix import SEPARATOR, SEVERITIES, Prefix, compile_prefix
+from pgtrace.prefix_detection import detect_prefix, match_share
 from pgtrace.schema import RECORD
 
 #: text printed where a session has no value yet, or none (elog.c)
 _UNKNOWN = ("[unknown]", "")
 #: above this share of distinct heads the join back costs more than reading every head
 _MOSTLY_DISTINCT = 0.4
+_RECORD = rf"^[^\t].*?(?:{'|'.join(SEVERITIES[:6])}){SEPARATOR}"
 
 
 def read_heads(lines: pl.Series, prefix: Prefix, timezone: str | None) -> pl.DataFrame:
@@ -38,7 +40,8 @@ def read_heads(lines: pl.Series, prefix: Prefix, timezone: str | None) -> pl.Dat
         read_once = _match(distinct, prefix).with_columns(distinct.alias("head"))
         frame = split.join(read_once, on="head", how="left", maintain_order="left").drop("head")
     frame = _with_times(frame, timezone, prefix)
-    return _second_look(frame, lines, prefix, timezone)
+    frame = _second_look(frame, lines, prefix, timezone)
+    return _with_changed_prefix(frame, lines, prefix, timezone)
 
 
 def _parts(parts: pl.Expr, *names: str) -> list[pl.Expr]:
@@ -87,12 +90,50 @@ def _second_look(frame: pl.DataFrame, lines: pl.Series, prefix: Prefix, timezone
     unread = frame["severity"].is_null() & frame["text"].is_not_null()
     if not unread.any():
         return frame
-    whole = prefix.pattern.removesuffix("$") + rf"{SEPARATOR}(?P<text>.*)$"
     where = unread.arg_true()
-    again = lines.gather(where).rename("line").to_frame()
-    groups = again.select(pl.col("line").str.extract_groups(whole)).unnest("line")
-    if groups["severity"].null_count() == groups.height:
+    return _replaced(frame, _read_in_full(lines.gather(where), prefix, timezone), where)
+
+
+def _read_in_full(lines: pl.Series, prefix: Prefix, timezone: str | None) -> pl.DataFrame:
+    whole = prefix.pattern.removesuffix("$") + rf"{SEPARATOR}(?P<text>.*)$"
+    groups = lines.rename("line").to_frame().select(pl.col("line").str.extract_groups(whole)).unnest("line")
+    return _with_times(_typed(groups), timezone, prefix)
+
+
+def _replaced(frame: pl.DataFrame, read: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
+    """Put the rows of ``read`` that have a severity into ``frame`` at the places ``where``."""
+    read = read.with_columns(where.cast(pl.UInt32).alias("row")).filter(pl.col("severity").is_not_null())
+    if read.is_empty():
         return frame
-    read = _with_times(_typed(groups), timezone, prefix).with_columns(where.alias("row"))
-    read = read.filter(pl.col("severity").is_not_null())
-    return frame.with_row_index("row").update(read.cast({"row": pl.UInt32}), on="row").drop("row")
+    missing = [pl.lit(None, read.schema[name]).alias(name) for name in read.columns if name not in (*frame.columns, "row")]
+    return frame.with_columns(missing).with_row_index("row").update(read, on="row").drop("row")
+
+
+#: prefixes that were found beside the one a log began with, by that one
+_changed: dict[str, list[str]] = {}
+_SAMPLE = 500
+
+
+def _with_changed_prefix(
+    frame: pl.DataFrame, lines: pl.Series, prefix: Prefix, timezone: str | None
+) -> pl.DataFrame:
+    """Lines that do not fit the prefix and look like records: log_line_prefix was changed, or not wholly seen before."""
+    looks_like = lines.str.contains(_RECORD) & frame["severity"].is_null()
+    where = looks_like.arg_true()
+    if where.is_empty():
+        return frame
+    unread = lines.gather(where)
+    for text in _changed.get(prefix.text, []):
+        frame = _replaced(frame, _read_in_full(unread, compile_prefix(text), timezone), where)
+    where = (looks_like & frame["severity"].is_null()).arg_true()
+    if where.is_empty():
+        return frame
+    unread = lines.gather(where)
+    sample = "\n".join(unread.head(_SAMPLE))
+    found = detect_prefix(sample)
+    if found is None or found == prefix.text or not {"pid", "session_id"} & set(compile_prefix(found).fields):
+        return frame
+    if match_share(found, sample) < 1:
+        return frame
+    _changed.setdefault(prefix.text, []).append(found)
+    return _replaced(frame, _read_in_full(unread, compile_prefix(found), timezone), where)

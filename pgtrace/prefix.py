@@ -56,6 +56,9 @@ _COMMAND_TAGS = (
 )  # fmt: skip
 BACKEND_TYPE = "|".join(sorted(_BACKEND_TYPES, key=len, reverse=True))
 COMMAND_TAG = "|".join(sorted(_COMMAND_TAGS, key=len, reverse=True))
+#: those that hold blanks; the others end at a blank by themselves
+_WORDS_TYPE = "|".join(text for text in sorted(_BACKEND_TYPES, key=len, reverse=True) if " " in text)
+_WORDS_TAG = "|".join(text for text in sorted(_COMMAND_TAGS, key=len, reverse=True) if " " in text)
 
 #: an address is taken as a whole where it can be, as IPv6 has colons; the name of a host is anything but blanks
 _HOST = r"\[local\]|[0-9a-fA-F]*(?::[0-9a-fA-F]*)+:[0-9a-fA-F.]+(?:%\w+)?|[^ ]*?"
@@ -69,14 +72,14 @@ _ESCAPES = {
     "r": rf"(?P<client_host>{_HOST})(?:\((?P<client_port>\d+)\))?",
     "h": rf"(?P<client_host>{_HOST})",
     "L": rf"(?P<_local>{_HOST})",  # version 18: the server's own address, [local], or [none] without a client
-    "b": rf"(?P<backend_type>{BACKEND_TYPE}|.*?)",  # version 13
+    "b": rf"(?P<backend_type>{_WORDS_TYPE}|.*?)",  # version 13
     "p": r"(?P<pid>\d+)",
     "P": r"(?P<leader_pid>\d*)",  # version 14
     "t": rf"(?P<time>{_TIME}) (?P<zone>{ZONE})",
     "m": rf"(?P<time>{_TIME}\.\d{{3}}) (?P<zone>{ZONE})",
     "n": r"(?P<epoch>\d+\.\d{3})",
     "s": rf"(?P<session_time>{_TIME}) (?P<session_zone>{ZONE})",
-    "i": rf"(?P<command_tag>{COMMAND_TAG}|.*?)",
+    "i": rf"(?P<command_tag>{_WORDS_TAG}|.*?)",
     "e": r"(?P<sqlstate>[0-9A-Z]{5})",
     "c": r"(?P<session_id>[0-9a-f]+\.[0-9a-f]+)",
     "l": r"(?P<session_line_no>\d+)",

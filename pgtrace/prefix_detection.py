@@ -139,7 +139,7 @@ def detect_prefix(head: str | bytes) -> str | None:
         inferred = infer_prefix(sample)
         other = _fits([inferred], sample)[0] if inferred is not None and _is_valid(inferred) else best
         # that it splits names further is no evidence against a prefix in use; that it finds more fields is
-        if not (_reads_all(best) and other.fields <= best.fields):
+        if other.fields > best.fields or other.rank[:2] > best.rank[:2]:
             best = max(best, other, key=lambda fit: fit.rank)
     return best.prefix if _share(best.prefix, _series(lines)) >= _AT_LEAST else None
 
@@ -159,7 +159,8 @@ def match_share(prefix: str, head: str | bytes) -> float:
 
 def _as_text(head: str | bytes) -> str:
     text = head if isinstance(head, str) else head.decode(errors="replace")
-    return text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n")
+    return text[: text.rfind("\n") + 1] or text  # the last line may be cut
 
 
 def _lines(text: str) -> list[Line]:
@@ -222,8 +223,8 @@ def _fits(prefixes: Sequence[str], lines: Sequence[Line]) -> list[_Fit]:
 
 def _fit(prefix: str, share: float, heads: pl.Series, lines: Sequence[Line]) -> _Fit:
     read = _read(prefix, heads)
-    contradictions = sum(1 for row, line in zip(read, lines, strict=True) if _contradicts(row, line.text))
-    contradictions += _line_numbers_fall(read)
+    agreed = sum(_agrees(row, line.text) for row, line in zip(read, lines, strict=True))
+    contradictions = max(0, -agreed) + sum(map(_is_impossible, read)) + _line_numbers_fall(read)
     free = sum(_free_characters(name, row[name]) for row in read for name in _FREE_TEXT if row.get(name))
     return _Fit(share, contradictions, free, len(compile_prefix(prefix).fields), prefix)
 
@@ -234,17 +235,18 @@ def _read(prefix: str, heads: pl.Series) -> list[dict[str, str | None]]:
     return rows
 
 
-def _contradicts(row: dict[str, str | None], text: str) -> bool:
-    """Whether a field says something else than the message, or cannot be what it is taken for."""
+def _agrees(row: dict[str, str | None], text: str) -> int:
+    """1 where the fields have the names that the message says, -1 where they have others."""
     who = says_who(text)
-    if any(
-        row.get(field) not in (None, "", "[unknown]", who.get(key)) for field, key in _NAME_FIELDS.items() if key in who
-    ):
-        return True
-    session, pid = row.get("session_id"), row.get("pid")
+    said = [(row[field], who[key]) for field, key in _NAME_FIELDS.items() if key in who and row.get(field)]
+    return 0 if not said else 1 if all(value in (name, "[unknown]") for value, name in said) else -1
+
+
+def _is_impossible(row: dict[str, str | None]) -> bool:
+    """Whether a field cannot be what it is taken for."""
+    session, pid, xid, query_id = (row.get(field) for field in ("session_id", "pid", "xid", "query_id"))
     if session and pid and int(session.split(".")[1], 16) != int(pid):
         return True
-    xid, query_id = row.get("xid"), row.get("query_id")
     return bool((xid and int(xid) >= 2**32) or (query_id and 0 < abs(int(query_id)) < 2**16))
 
 
@@ -268,11 +270,11 @@ def _free_characters(name: str, value: str | None) -> int:
 
 
 def _swallows(fit: _Fit, lines: Sequence[Line]) -> bool:
-    """Whether most names hold separators, as if they were several fields."""
-    names = [
-        value
-        for row in _read(fit.prefix, _series(lines))
-        for field in ("application_name", *_NAME_FIELDS)
-        if (value := row.get(field)) and value != "[unknown]"
-    ]
-    return sum(1 for name in names if re.search(r"[^\w.\-]", name)) > 0.4 * len(names)
+    """Whether most values of a text hold separators, as if they were several fields."""
+    rows = _read(fit.prefix, _series(lines))
+    for name in _FREE_TEXT:
+        values = [value for row in rows if (value := row.get(name)) and value != "[unknown]"]
+        odd = [value for value in values if _free_characters(name, value) and re.search(r"[^\w.\-]", value)]
+        if len(odd) > 0.4 * len(values):
+            return True
+    return False

@@ -94,7 +94,9 @@ def infer_prefix(lines: Sequence[Line]) -> str | None:
             piece.values[number] = anchors[number].pop(0) if anchored else value.replace(_UNKNOWN[1], _UNKNOWN[0])
         if piece.pad and piece.kind in _ANCHORS:
             piece.pad += max(map(len, piece.values.values())) - 1
-    return prefix_text(pieces, lines)
+    text = prefix_text(pieces, lines)
+    # nobody prints a name three times: this is not a prefix but prose, or another format
+    return text if sum(piece.kind == "text" and piece.escape == "a" for piece in pieces) <= 2 else None
 
 
 def _follow(rests: Rests, pieces: list[Piece], lost: int, search: _Search) -> list[Piece] | None:
@@ -106,7 +108,8 @@ def _follow(rests: Rests, pieces: list[Piece], lost: int, search: _Search) -> li
     if not going:
         return pieces
     ended = rests.keys() - going.keys()
-    if ended and not any(piece.kind == "q" for piece in pieces) and _without_session(ended, pieces):
+    few = not pieces and len(ended) <= search.spare // 4  # heads without any prefix are noise, unless there are many
+    if ended and not few and all(piece.kind != "q" for piece in pieces) and _without_session(ended, pieces):
         pieces = [*pieces, Piece("q")]
     else:
         lost += len(ended)
@@ -142,7 +145,8 @@ def _steps(rests: Rests, pieces: list[Piece]) -> Iterator[Step]:
     for kind, pattern in _PADDED.items():
         yield from _matched(kind, pattern, rests)
     yield from _most_begin_alike(rests)
-    yield from _texts(rests, before.label in LABELS)
+    # a separator that all heads have before one that some lack
+    yield from sorted(_texts(rests, before.label in LABELS), key=lambda step: len(step[1]) < len(rests))
 
 
 def _matched(kind: str, pattern: re.Pattern[str], rests: Rests) -> Iterator[Step]:

@@ -168,4 +168,7 @@ QUERY = Table(
         "relations_written": Column("relations it writes or changes, as written in the SQL", list[str]),
         "is_parsed": Column("whether PostgreSQL's grammar accepts the text (cut-off SQL does not)", bool),
     },
+    # every run writes the shapes it meets, and several texts may have one shape; the least of them speaks for it
+    view="select * replace (min(logged_at) over (partition by fingerprint) as logged_at) from {stored} "
+    "qualify row_number() over (partition by fingerprint order by query_text, server, source_id, line_no) = 1",
 )

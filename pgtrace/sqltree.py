@@ -6,7 +6,7 @@ looked up in a search_path: a relation is called what the SQL calls it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,17 @@ _TRANSACTION = {
     pb.TRANS_STMT_PREPARE: "PREPARE TRANSACTION",
     pb.TRANS_STMT_COMMIT_PREPARED: "COMMIT PREPARED",
     pb.TRANS_STMT_ROLLBACK_PREPARED: "ROLLBACK PREPARED",
+}
+#: what postgast.classify_statement does not tell apart
+_REFINED: dict[str, Callable[[Any], str | None]] = {
+    "TransactionStmt": lambda node: _TRANSACTION.get(node.kind),
+    "VariableSetStmt": lambda node: "RESET" if node.kind in (pb.VAR_RESET, pb.VAR_RESET_ALL) else "SET",
+    "FetchStmt": lambda node: "MOVE" if node.ismove else "FETCH",
+    "VacuumStmt": lambda node: "VACUUM" if node.is_vacuumcmd else "ANALYZE",
+    "LockStmt": lambda node: "LOCK TABLE",
+    "GrantRoleStmt": lambda node: "GRANT ROLE" if node.is_grant else "REVOKE ROLE",
+    "SelectStmt": lambda node: "SELECT INTO" if node.HasField("into_clause") else "SELECT",
+    "CreateTableAsStmt": lambda node: "CREATE TABLE AS" if node.objtype == pb.OBJECT_TABLE else None,
 }
 #: the field that names the kind of object where the statement's own name does not
 _OBJECT_FIELD = {
@@ -103,18 +114,7 @@ def _verb(statement: pb.Node) -> str:
     """The command tag of one statement (CreateCommandTag in src/backend/tcop/utility.c)."""
     node: Any = unwrap_node(statement)
     kind = type(node).__name__
-    special = {
-        "TransactionStmt": lambda: _TRANSACTION.get(node.kind),
-        "VariableSetStmt": lambda: "RESET" if node.kind in (pb.VAR_RESET, pb.VAR_RESET_ALL) else "SET",
-        "FetchStmt": lambda: "MOVE" if node.ismove else "FETCH",
-        "VacuumStmt": lambda: "VACUUM" if node.is_vacuumcmd else "ANALYZE",
-        "LockStmt": lambda: "LOCK TABLE",
-        "GrantRoleStmt": lambda: "GRANT ROLE" if node.is_grant else "REVOKE ROLE",
-        "SelectStmt": lambda: "SELECT INTO" if node.HasField("into_clause") else "SELECT",
-        "CreateTableAsStmt": lambda: "CREATE TABLE AS" if node.objtype == pb.OBJECT_TABLE else None,
-    }.get(kind)
-    verb = special() if special else None
-    if verb is not None:
+    if kind in _REFINED and (verb := _REFINED[kind](node)) is not None:
         return verb
     info = postgast.classify_statement(statement)
     action = info.action if info is not None else kind

@@ -164,3 +164,8 @@ def test_a_change_of_the_prefix_leaves_the_one_that_reads_more() -> None:
 def test_other_texts_have_no_prefix(text: str) -> None:
     assert detect_prefix(text) is None
     assert match_share("%m [%p] ", text) == 0
+
+
+def test_prose_is_not_taken_for_a_prefix() -> None:
+    prose = "the server said at last and in the middle of a long sentence LOG:  nothing\n"
+    assert detect_prefix("".join(prose.replace("server", f"server{word}") for word in "abcdefghijkl")) is None

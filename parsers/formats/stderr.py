@@ -25,7 +25,7 @@ from pgtrace.schema import RECORD, UNPARSED, polars_schema
 
 _CURSOR = r"(?s)^(?P<message>.*) at character (?P<position>\d+)$"
 _SAMPLE = 200
-_NEWLINE, _TAB = b"\n\t"
+_NEWLINE, _TAB, _CR = b"\n\t\r"
 _NO_PREFIX = "does not begin with the log_line_prefix"
 _NO_RECORD = "goes on with a record that is not in the file"
 
@@ -92,11 +92,11 @@ def read(chunk: bytes, reading: Reading, first_line: int) -> Parsed:
     """Read whole records. The TAB lines of a message are folded into its first line, so that one row is one field."""
     text = clean_utf8(chunk)
     fold = _unused_byte(text)
-    folded, is_folded = _folded(text, fold)
+    folded, is_folded, ends_in_cr = _folded(text, fold)
     mark = fold.decode()
     if reading.line_end == b"\r\n":
         mark = "\r" + mark
-    elif b"\r\n" in folded:
+    elif ends_in_cr:
         folded = folded.replace(b"\r\n", b"\r\r\n")  # one is taken for the line's end; the other is the message's
     lines = pl.read_lines(folded, name="line")["line"]
     frame = read_heads(lines, compile_prefix(reading.prefix or ""), reading.timezone)
@@ -116,18 +116,19 @@ def read(chunk: bytes, reading: Reading, first_line: int) -> Parsed:
     return Parsed(_as_csvlog(records), unparsed)
 
 
-def _folded(text: bytes, fold: bytes) -> tuple[bytes, bool]:
-    """``text`` with ``fold`` for every line end before a TAB, and whether there was one.
+def _folded(text: bytes, fold: bytes) -> tuple[bytes, bool, bool]:
+    """``text`` with ``fold`` for every line end before a TAB; whether there was one, and whether a line ends in CR.
 
-    The same as bytes.replace, which takes three times as long and keeps the interpreter locked meanwhile.
+    As bytes.replace and ``in`` would tell, in a fourth of the time and without keeping the interpreter locked.
     """
     letters = np.frombuffer(bytearray(text), dtype=np.uint8)
     line_ends = np.flatnonzero(letters[:-1] == _NEWLINE)
-    folds = line_ends[letters[line_ends + 1] == _TAB]
-    if not folds.size:
-        return text, False
-    letters[folds] = fold[0]
-    return letters.tobytes(), True
+    is_fold = letters[line_ends + 1] == _TAB
+    ends_in_cr = bool((letters[line_ends[~is_fold] - 1] == _CR).any())
+    if not is_fold.any():
+        return text, False, ends_in_cr
+    letters[line_ends[is_fold]] = fold[0]
+    return letters.tobytes(), True, ends_in_cr
 
 
 def _unused_byte(text: bytes) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pgtrace.errors import PgtraceError
 from pgtrace.logformat import LogFormat, Reading
 
 #: small chunks stay in the processor's cache: 16 MB reads a third faster than 64 MB
@@ -43,22 +44,25 @@ class Chunk:
 def chunks(
     stream: Stream, log_format: LogFormat, reading: Reading, offset: int, first_line: int, size: int = CHUNK_BYTES
 ) -> Iterator[Chunk]:
-    """Cut what is left of ``stream`` at record boundaries. The last record of the source comes by itself."""
+    """Cut what is left of ``stream`` at record boundaries. The last record of the source comes by itself.
+
+    Raises PgtraceError where the stream does, after all that came before.
+    """
     held = b""
     want = size
     while True:
-        block = _read_fully(stream, want - len(held))
+        block, failure = _read_fully(stream, want - len(held))
         is_end = len(block) < want - len(held)
         held = held + block if held else block
-        if not held:
-            return
-        cut = log_format.last_record(held, reading)
+        cut = log_format.last_record(held, reading) if held else 0
         if is_end:
             for data, is_last in ((held[:cut], False), (held[cut:], True)):
                 if data:
                     chunk = Chunk(data, offset, first_line, is_last)
                     yield chunk
                     offset, first_line = offset + len(data), first_line + chunk.lines
+            if failure is not None:
+                raise failure
             return
         if cut == 0 and len(held) >= LONGEST_RECORD:
             cut = len(held)
@@ -72,14 +76,14 @@ def chunks(
         want = max(size, len(held) + size)
 
 
-def _read_fully(stream: Stream, size: int) -> bytes:
-    """``size`` bytes unless the stream ends: pipes and decompressors give what they have."""
-    first = stream.read(size)
-    if len(first) == size or not first:
-        return first
-    parts = [first]
-    missing = size - len(first)
-    while missing > 0 and (block := stream.read(missing)):
-        parts.append(block)
-        missing -= len(block)
-    return b"".join(parts)
+def _read_fully(stream: Stream, size: int) -> tuple[bytes, PgtraceError | None]:
+    """``size`` bytes unless the stream ends or fails: pipes and decompressors give what they have."""
+    parts: list[bytes] = []
+    missing = size
+    try:
+        while missing > 0 and (block := stream.read(missing)):
+            parts.append(block)
+            missing -= len(block)
+    except PgtraceError as error:
+        return b"".join(parts), error
+    return parts[0] if len(parts) == 1 else b"".join(parts), None

@@ -29,7 +29,6 @@ from pgtrace.logformat import Reading
 BATCH_BYTES = 256 * 1024 * 1024
 #: a file that was written to within this time may end in the middle of a record
 LIVE_SECONDS = 60.0
-_SKIP_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -58,10 +57,22 @@ class SourceReader:
         self._workers = workers
         self._source = source
         self._reading = reading
-        self._state = _without_tail(state)
+        self._may_grow = source.path is not None and not (
+            source.is_compressed or source.is_pipe or source.member_offset is not None
+        )
+        self._state = replace(_without_tail(state), prefix=reading.prefix)
+        self._open_rows: Waiting = {}
         self._batch: Batch | None = None
         self._batch_bytes = 0
-        self.result = SourceResult(source.label, state.server, "read", reading.log_format)
+        self.result = SourceResult(
+            source.label,
+            state.server,
+            "read",
+            reading.log_format,
+            lines=-state.tail_lines,  # the tail was counted when it was read first
+            records=-state.tail_records,
+            unparsed=-state.tail_unparsed,
+        )
 
     def read(self, ends: OpenEnds, known_queries: set[str]) -> SourceResult:
         """Read and commit what is new; ``ends`` and ``known_queries`` are brought up to date.
@@ -71,7 +82,7 @@ class SourceReader:
         begun = time.monotonic()
         try:
             with self._source.open() as stream:
-                _skip(stream, self._state.offset)
+                stream.skip(self._state.offset)
                 for chunk, rows in self._in_order(stream):
                     self._take(chunk, rows, ends, known_queries)
         except PgtraceError as error:
@@ -103,7 +114,7 @@ class SourceReader:
 
     def _is_unfinished(self, chunk: Chunk) -> bool:
         """A file's last record without a line end, written moments ago, is not whole yet."""
-        if chunk.data.endswith(b"\n") or not self._source.may_grow:
+        if chunk.data.endswith(b"\n") or not self._may_grow:
             return False
         return time.time() - (self._source.mtime_ns or 0) / 1e9 < LIVE_SECONDS
 
@@ -114,7 +125,7 @@ class SourceReader:
             self.result.held_back_lines = chunk.lines
             return
         assert self._batch is not None
-        is_tail = chunk.is_last_record and self._source.may_grow
+        is_tail = chunk.is_last_record and self._may_grow
         if is_tail:
             self._state = replace(self._state, carry=to_bytes(ends.waiting))
         ends.waiting, self._open_rows = join_rows(rows, ends.waiting)
@@ -131,7 +142,7 @@ class SourceReader:
             return
         self._batch = self._writer.batch(self._state)
         self._batch_bytes = 0
-        self._open_rows: Waiting = {}
+        self._open_rows = {}
         if ends.source_id not in (None, self._state.source_id):
             self._batch.take_back(ends.source_id)
         ends.source_id = self._state.source_id
@@ -192,16 +203,6 @@ def _without_tail(state: SourceState) -> SourceState:
 
 def _finished(chunk: Chunk, future: Future[Rows] | None) -> tuple[Chunk, Rows | None]:
     return chunk, None if future is None else future.result()
-
-
-def _skip(stream: Stream, offset: int) -> None:
-    """Go to a byte of the text: at once in a plain file, by reading in a compressed one."""
-    seek = getattr(stream, "seek", None)
-    if seek is not None and getattr(stream, "seekable", lambda: False)():
-        seek(offset)
-        return
-    while offset > 0 and (block := stream.read(min(offset, _SKIP_BYTES))):
-        offset -= len(block)
 
 
 def _keep_new_queries(rows: Rows, known: set[str]) -> None:

@@ -12,6 +12,7 @@ from pgtrace.ingest.sources import Source
 _PREFERRED = ("jsonlog", "csvlog", "stderr")
 _EXTENSIONS = re.compile(r"\.(?:log|csv|json|gz|zst|bz2|xz|lz4)\b")
 _DIGITS = re.compile(r"\d+")
+_NUMBERS = re.compile(r"\.?\d+")
 #: digits of a date at least; fewer are a count, as logrotate's
 _DATE_DIGITS = 8
 
@@ -41,7 +42,7 @@ def same_events(found: Sequence[tuple[Source, str]]) -> tuple[list[tuple[Source,
 
 def _stream(source: Source) -> tuple[PurePath, str]:
     path = PurePath(source.label)
-    return path.parent, _DIGITS.sub("", _EXTENSIONS.sub("", path.name))
+    return path.parent, _NUMBERS.sub("", _EXTENSIONS.sub("", path.name))
 
 
 def _is_before(source: Source, chosen: Sequence[Source]) -> bool:

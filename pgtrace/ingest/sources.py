@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import stat
 import sys
 import tarfile
@@ -182,9 +183,9 @@ def _of_path(text: str, leave_out: set[Path]) -> Iterator[Source]:
         yield Source(_STDIN, None, is_named=True, is_pipe=True)
         return
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where the folder above may not be entered
         yield from _of_folder(path, leave_out)
-    elif path.exists() or path.is_symlink():
+    elif _is_there(path):
         yield from _of_file(path, is_named=True)
     elif glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  absolute patterns too
@@ -196,14 +197,27 @@ def _of_path(text: str, leave_out: set[Path]) -> Iterator[Source]:
         raise UsageError(f"{text}: no such file or folder")
 
 
+def _is_there(path: Path) -> bool:
+    """Whether the path exists, if only as a link to nowhere or where we may not look."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _of_folder(folder: Path, leave_out: set[Path]) -> Iterator[Source]:
     """Files below ``folder`` in the order of their paths; a link back to a folder above is followed once."""
-    if folder.resolve() in leave_out or any((folder / name).is_file() for name in _LAKE_FILES):
+    if folder.resolve() in leave_out:
         return
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         yield Source(str(folder), folder, problem=f"cannot be read ({error.strerror}): check its owner and permissions")
+        return
+    if any(entry.name in _LAKE_FILES for entry in entries):
         return
     for entry in entries:
         if entry.name.startswith("."):

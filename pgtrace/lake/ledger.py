@@ -46,6 +46,7 @@ class SourceState:
     head_hash: str
     log_format: str
     prefix: str | None = None
+    is_prefix_given: bool = False
     timezone: str | None = None
     line_end: str = "\n"
     columns: int | None = None
@@ -162,14 +163,18 @@ class Ledger:
                 values = (part.path, part.table, part.server, day, part.source_id, part.rows, part.size, part.provisional)
                 execute("insert or replace into part values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, batch_id))
             if state is not None:
-                values_ = (state.source_id, state.server, _text(state), state.carry, state.carry_after_tail)
-                execute("insert or replace into source values (?, ?, ?, ?, ?)", values_)
+                self.save(state)
             self._connection.executemany(_ADD_PRUNED, pruned)
         except BaseException:
             execute("rollback")
             raise
         execute("commit")
         return batch_id
+
+    def save(self, state: SourceState) -> None:
+        """Write a source's state."""
+        values = (state.source_id, state.server, _text(state), state.carry, state.carry_after_tail)
+        self._connection.execute("insert or replace into source values (?, ?, ?, ?, ?)", values)
 
     def pruned(self) -> dict[str, tuple[int, int]]:
         """Lines of records and unparsed lines that were pruned, by source."""

@@ -1,0 +1,262 @@
+"""Paths into the lake: finds the sources, tells what is new in them, and reads that in the order of their times."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pgtrace.errors import PgtraceError, UsageError
+from pgtrace.ingest.carry import from_bytes
+from pgtrace.ingest.detect import HEAD_BYTES, detect, first_time
+from pgtrace.ingest.reporter import Reporter, Silent
+from pgtrace.ingest.results import SourceResult
+from pgtrace.ingest.run import LIVE_SECONDS, OpenEnds, SourceReader, Workers, open_ends_of
+from pgtrace.ingest.same_events import same_events
+from pgtrace.ingest.sources import Source, open_sources
+from pgtrace.ingest.unknown import UNKNOWN
+from pgtrace.lake import Lake, SourceState, Writer
+from pgtrace.logformat import Reading
+
+#: so much of a source's text tells it from every other
+_IDENTITY_BYTES = 4096
+
+
+@dataclass(slots=True)
+class _Work:
+    """A source that has something new, how to read it, and what is known of it."""
+
+    source: Source
+    state: SourceState
+    reading: Reading
+    first_at: datetime | None
+    is_known: bool
+
+
+def ingest(
+    lake: Lake,
+    paths: Sequence[str],
+    *,
+    server: str,
+    log_format: str = "auto",
+    prefix: str | None = None,
+    timezone: str | None = None,
+    jobs: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    reporter: Reporter | None = None,
+) -> list[SourceResult]:
+    """Read what is new in ``paths`` into ``lake``; one result per source, in the order found.
+
+    Raises UsageError for a path that does not exist or a server without a name; what is wrong with one source is in its
+    result.
+    """
+    if not server.strip():
+        raise UsageError("--server: the name is empty")
+    reporter = reporter or Silent()
+    sources = open_sources(paths, leave_out=[lake.path])
+    with lake.writer(on_wait=reporter.message) as writer, _workers(jobs, dask, executor, reporter) as workers:
+        results: dict[str, SourceResult] = {}
+        work = list(_find_work(writer, sources, results, server, (log_format, prefix, timezone)))
+        work = _without_doubles(work, sources, results)
+        reporter.start(sum(item.source.size_bytes or 0 for item in work), len(work))
+        _read(writer, workers, work, results)
+    return [results[source.label] for source in sources]
+
+
+def _find_work(
+    writer: Writer,
+    sources: Sequence[Source],
+    results: dict[str, SourceResult],
+    server: str,
+    asked: tuple[str, str | None, str | None],
+) -> Iterator[_Work]:
+    known = writer.ledger.sources(server)
+    for source in sources:
+        result = results[source.label] = SourceResult(source.label, server)
+        try:
+            same = next((state for state in known if _is_unchanged(source, state)), None)
+            if same is not None:
+                result.log_format = same.log_format
+                continue
+            head = source.head(HEAD_BYTES)
+            if not head:
+                continue
+            state = _recognised(head, known)
+            if state is not None:
+                if _has_news(source, state, writer, result):
+                    reading = _reading(state, head, source.label)
+                    yield _Work(source, _seen(state, source), reading, state.first_at, True)
+                continue
+            reading = detect(head, source.label, *asked)
+            result.log_format = reading.log_format
+            state = _new_state(server, source, head, reading)
+            state = replace(state, is_prefix_given=asked[1] is not None)
+            yield _Work(source, state, reading, first_time(head, reading), False)
+        except UsageError:
+            raise
+        except PgtraceError as error:
+            result.status, result.message = "failed", str(error)
+
+
+def _is_unchanged(source: Source, state: SourceState) -> bool:
+    """Whether the file is as it was when it was last read, without opening it."""
+    if source.inode is None or (source.inode, source.device) != (state.inode, state.device):
+        return False
+    if (source.size_bytes, source.mtime_ns, source.label) != (state.size_bytes, state.mtime_ns, state.path):
+        return False
+    age = datetime.now(UTC).timestamp() - (source.mtime_ns or 0) / 1e9
+    return not (state.held_back_lines and age >= LIVE_SECONDS)
+
+
+def _has_news(source: Source, state: SourceState, writer: Writer, result: SourceResult) -> bool:
+    """Whether a source that is known by its text holds more than was read; a new name of it is noted."""
+    result.log_format = state.log_format
+    if source.is_compressed or source.is_pipe or source.size_bytes is None:
+        return True  # how long the text is shows only in reading it
+    read = state.offset + state.tail_bytes + state.held_back_bytes
+    if source.size_bytes < read:
+        result.message = f"{source.label}: is a shorter copy of what was read as {state.path}; nothing in it is new"
+        return False
+    age = datetime.now(UTC).timestamp() - (source.mtime_ns or 0) / 1e9
+    if source.size_bytes > read or (state.held_back_lines and age >= LIVE_SECONDS):
+        return True
+    writer.ledger.save(_seen(state, source))
+    return False
+
+
+def _identity(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()
+
+
+def _recognised(head: bytes, known: Sequence[SourceState]) -> SourceState | None:
+    """The source whose text begins like this, whatever it is called now; the longest beginning counts."""
+    hashes: dict[int, str] = {}
+    for state in sorted(known, key=lambda state: -state.head_length):
+        if state.head_length > len(head):
+            continue
+        if state.head_length not in hashes:
+            hashes[state.head_length] = _identity(head[: state.head_length])
+        if hashes[state.head_length] == state.head_hash:
+            return state
+    return None
+
+
+def _new_state(server: str, source: Source, head: bytes, reading: Reading) -> SourceState:
+    identity = head[:_IDENTITY_BYTES]
+    name = hashlib.sha256(server.encode() + b"\0" + identity).hexdigest()[:16]
+    state = SourceState(
+        source_id=name,
+        server=server,
+        path=source.label,
+        head_length=len(identity),
+        head_hash=_identity(identity),
+        log_format=reading.log_format,
+        prefix=reading.prefix,
+        timezone=reading.timezone,
+        line_end=reading.line_end.decode(),
+        columns=reading.columns,
+    )
+    return _seen(state, source)
+
+
+def _seen(state: SourceState, source: Source) -> SourceState:
+    return replace(
+        state,
+        path=source.label,
+        size_bytes=source.size_bytes,
+        mtime_ns=source.mtime_ns,
+        device=source.device,
+        inode=source.inode,
+    )
+
+
+def _reading(state: SourceState, head: bytes, label: str) -> Reading:
+    """How a source was read before is how it is read on; a log that began with few lines shows its prefix only later."""
+    before = Reading(state.log_format, state.prefix, state.timezone, state.line_end.encode(), state.columns)
+    if state.prefix is None or state.is_prefix_given:
+        return before
+    now = detect(head, label, state.log_format, None, state.timezone)
+    return replace(before, prefix=now.prefix)
+
+
+def _without_doubles(
+    work: Sequence[_Work], sources: Sequence[Source], results: dict[str, SourceResult]
+) -> list[_Work]:
+    """Leave out files that hold the events of another file in another format, and copies of another file."""
+    formats = [(source, results[source.label].log_format) for source in sources]
+    _, left_out = same_events([(source, log_format) for source, log_format in formats if log_format is not None])
+    for source, reason in left_out:
+        results[source.label].status, results[source.label].message = "left out", f"{source.label}: {reason}"
+    dropped = {source.label for source, _ in left_out}
+    kept: dict[str, _Work] = {}
+    for item in sorted(work, key=lambda item: -(item.source.size_bytes or 0)):
+        if item.source.label in dropped:
+            continue
+        if item.state.source_id in kept:
+            result = results[item.source.label]
+            result.message = f"{item.source.label}: begins like {kept[item.state.source_id].source.label}, which is read instead"
+            result.status = "left out"
+            continue
+        kept[item.state.source_id] = item
+    return [item for item in work if item in kept.values()]
+
+
+def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict[str, SourceResult]) -> None:
+    """Read the sources in the order of their times, so that each finds what the one before it left open."""
+    ends: dict[str, OpenEnds] = {}
+    known_queries: set[str] = set()
+    latest = {state.log_format: state for state in sorted(writer.ledger.sources(), key=lambda state: str(state.last_at))}
+    order = sorted(work, key=lambda item: (item.first_at is not None, item.first_at or datetime.max.replace(tzinfo=UTC)))
+    for item in order:
+        log_format = item.reading.log_format
+        if item.is_known:
+            own = open_ends_of(item.state)
+        else:
+            own = ends.get(log_format) or _left_by(latest.get(log_format), item)
+        result = SourceReader(writer, workers, item.source, item.state, item.reading).read(own, known_queries)
+        ends[log_format] = own
+        if log_format == UNKNOWN.name and result.message is None:
+            result.message = f"{item.source.label}: no log format knows this file; its lines are in table unparsed"
+        results[item.source.label] = result
+
+
+def _left_by(state: SourceState | None, item: _Work) -> OpenEnds:
+    """What the server's source before this one left open."""
+    if state is None or state.last_at is None or item.first_at is None or item.first_at < state.last_at:
+        return OpenEnds()
+    return OpenEnds(from_bytes(state.carry_after_tail), state.source_id)
+
+
+@contextmanager
+def _workers(
+    jobs: int | None, dask: str | None, executor: Executor | None, reporter: Reporter
+) -> Iterator[Workers]:
+    """Threads here, an executor that was given, or a Dask cluster."""
+    at_once = jobs or os.cpu_count() or 1
+    if executor is not None:
+        yield Workers(executor, at_once, reporter)
+    elif dask is not None:
+        with _dask(dask) as cluster:
+            yield Workers(cluster, jobs or 8, reporter)
+    else:
+        with ThreadPoolExecutor(at_once, thread_name_prefix="pgtrace") as threads:
+            yield Workers(threads, at_once, reporter)
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError("--dask needs the package distributed: pip install 'pgtrace[dask]'") from None
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--dask {address}: no scheduler answers there ({error})") from None
+    with client:
+        yield client.get_executor()
