@@ -118,17 +118,14 @@ def _with_changed_prefix(
     frame: pl.DataFrame, lines: pl.Series, prefix: Prefix, timezone: str | None
 ) -> pl.DataFrame:
     """Lines that do not fit the prefix and look like records: log_line_prefix was changed, or not wholly seen before."""
-    looks_like = lines.str.contains(_RECORD) & frame["severity"].is_null()
-    where = looks_like.arg_true()
+    where, unread = _like_records(frame, lines)
     if where.is_empty():
         return frame
-    unread = lines.gather(where)
     for text in _changed.get(prefix.text, []):
         frame = _replaced(frame, _read_in_full(unread, compile_prefix(text), timezone), where)
-    where = (looks_like & frame["severity"].is_null()).arg_true()
+        where, unread = _like_records(frame, lines)
     if where.is_empty():
         return frame
-    unread = lines.gather(where)
     sample = "\n".join(unread.head(_SAMPLE))
     found = detect_prefix(sample)
     if found is None or found == prefix.text or not {"pid", "session_id"} & set(compile_prefix(found).fields):
@@ -137,3 +134,11 @@ def _with_changed_prefix(
         return frame
     _changed.setdefault(prefix.text, []).append(found)
     return _replaced(frame, _read_in_full(unread, compile_prefix(found), timezone), where)
+
+
+def _like_records(frame: pl.DataFrame, lines: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Rows and texts of lines that were not read and have a level."""
+    where = frame["severity"].is_null().arg_true()
+    unread = lines.gather(where)
+    is_like = unread.str.contains(_RECORD)
+    return where.filter(is_like), unread.filter(is_like)

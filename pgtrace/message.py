@@ -8,7 +8,7 @@ on the rows that were routed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from pgtrace.schema import ORIGIN, SESSION, Column, Table, polars_schema
 if TYPE_CHECKING:
     import polars as pl
 
+#: the plain text that a pattern begins with: rows that do not are not tried
+_LITERAL_START = re.compile(r"^\^([A-Za-z][A-Za-z :]{11,})(?![*+?{])")
 _NAMED_GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
@@ -37,8 +39,8 @@ class MessageType:
     """How one kind of server message becomes rows of one table.
 
     ``patterns`` are searched in the message, each by itself, so their order and the lines between them do not
-    matter; their named groups are columns. The first must match, or the record is not of this type; the others are
-    the pieces that only some versions or settings print. ``detail_patterns`` and ``context_patterns`` read the
+    matter; their named groups are columns. The first group of the first pattern must match, or the record is not of
+    this type; the others are the pieces that only some versions or settings print. ``detail_patterns`` and ``context_patterns`` read the
     record's DETAIL and CONTEXT in the same way. ``derive`` gives expressions over the columns read so far.
     """
 
@@ -92,7 +94,10 @@ class MessageType:
         """
         import polars as pl
 
-        rows = self.read_with(records) if self.read_with is not None else self._read_patterns(records)
+        if self.read_with is not None:
+            rows = self.read_with(records)
+        else:
+            rows = self._read_patterns(records) if self.patterns else records
         if self.derive is not None:
             for name, expression in self.derive().items():
                 rows = rows.with_columns(expression.alias(name))
@@ -103,21 +108,66 @@ class MessageType:
         )
 
     def _read_patterns(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Few and wide steps: a call into Polars costs as much as reading some hundred rows."""
         import polars as pl
 
-        if self.patterns:
-            records = records.filter(pl.col("message").str.contains(self.patterns[0]))
-        sources = (("message", self.patterns), ("detail", self.detail_patterns), ("context", self.context_patterns))
-        found: dict[str, list[pl.Expr]] = {}
-        for source, patterns in sources:
-            for pattern in patterns:
-                groups = pl.col(source).str.extract_groups(pattern)
-                for name in named_groups([pattern]):
-                    found.setdefault(name, []).append(groups.struct.field(name))
+        first = pl.col("message").str.extract_groups(_ascii(self.patterns[0]))
+        records = records.with_columns(first.alias("0")).filter(pl.col("0").struct[0].is_not_null())
+        readings = list(self._readings())
+        strict = [reading for reading in readings if not reading.only_if_null]
+        general = [reading for reading in readings if reading.only_if_null]
+        records = records.with_columns(reading.groups() for reading in strict)
+        if general:
+            records = records.with_columns(reading.groups() for reading in general)
+        fields: dict[str, list[pl.Expr]] = {}
+        for place, pattern in [("0", self.patterns[0]), *((reading.place, reading.pattern) for reading in readings)]:
+            for name in named_groups([pattern]):
+                fields.setdefault(name, []).append(pl.col(place).struct.field(name))
         return records.with_columns(
-            _typed(pl.coalesce(expressions) if len(expressions) > 1 else expressions[0], self.columns[name]).alias(name)
-            for name, expressions in found.items()
+            _typed(pl.coalesce(found), self.columns[name]).alias(name) for name, found in fields.items()
         )
+
+    def _readings(self) -> Iterator[_Reading]:
+        """Every pattern but the first, and on which rows it is tried."""
+        seen: dict[str, str] = {}
+        sources = (
+            ("message", self.patterns[1:]),
+            ("detail", self.detail_patterns),
+            ("context", self.context_patterns),
+        )
+        for number, (source, pattern) in enumerate(((source, one) for source, all_ in sources for one in all_), 1):
+            names = named_groups([pattern])
+            literal = _LITERAL_START.match(pattern)
+            same_before = seen.get(" ".join(names))
+            yield _Reading(str(number), source, pattern, literal and literal[1], same_before)
+            seen.setdefault(" ".join(names), str(number))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A pattern on its way into column ``place``: tried where the text begins with ``literal``, and where the stricter,
+    faster pattern with the same groups (in column ``only_if_null``) found nothing."""
+
+    place: str
+    source: str
+    pattern: str
+    literal: str | None
+    only_if_null: str | None
+
+    def groups(self) -> pl.Expr:
+        import polars as pl
+
+        text = pl.col(self.source)
+        if self.literal is not None:
+            text = pl.when(text.str.starts_with(self.literal)).then(text)
+        if self.only_if_null is not None:
+            text = pl.when(pl.col(self.only_if_null).struct[0].is_null()).then(text)
+        return text.str.extract_groups(_ascii(self.pattern)).alias(self.place)
+
+
+def _ascii(pattern: str) -> str:
+    """``\\d`` is every digit of Unicode to the engine, and slow for it."""
+    return pattern.replace(r"\d", "[0-9]")
 
 
 def named_groups(patterns: Sequence[str]) -> list[str]:

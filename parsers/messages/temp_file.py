@@ -8,7 +8,7 @@ MESSAGE = MessageType(
     one_row_per="temporary file",
     process="backend",
     starts_with=("temporary file: ",),
-    patterns=(r'(?s)^temporary file: path "(?P<path>.*)", size (?P<size_bytes>\d+)$',),
+    patterns=(r'^temporary file: path "(?P<path>[^"]+)", size (?P<size_bytes>\d+)$',),
     columns={
         "query_id": Column("query identifier (compute_query_id), 0 is none", int),
         "path": Column("the file, below the data directory"),
