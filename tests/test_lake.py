@@ -72,12 +72,13 @@ def read_on(writer: Writer, state: SourceState, count: int, tail: int = 0) -> So
     return state
 
 
-def read_all(lake: Lake, server: str = "pg", source_id: str = "5a1f") -> SourceState:
-    """Read the log from where the ledger says it ended, in three batches with a tail."""
+def read_all(lake: Lake, server: str = "pg", source_id: str = "5a1f", at_once: int = 4) -> SourceState:
+    """Read the log from where the ledger says it ended, ``at_once`` lines a batch, with a tail until its end."""
     with lake.writer() as writer:
         state = writer.ledger.source(source_id) or source(server, source_id)
         while state.line_no <= LINES[-1]:
-            state = read_on(writer, state, 4, tail=1 if state.line_no + 4 <= LINES[-1] else 0)
+            count = min(at_once, LINES[-1] - state.line_no + 1)
+            state = read_on(writer, state, count, tail=1 if state.line_no + count <= LINES[-1] else 0)
     return state
 
 
@@ -160,7 +161,9 @@ def test_parts_have_names_that_follow_from_source_and_offset(tmp_path: Path) -> 
 
 def test_the_tail_is_seen_and_gives_way_to_the_next_batch(small: Lake) -> None:
     with small.writer() as writer:
-        state = read_on(writer, source(), 3, tail=1)
+        state = read_on(writer, source(), 2, tail=1)
+        assert seen(small) == [1, 2, 3]
+        state = read_on(writer, state, 1, tail=1)  # a tail of the same day takes the other's name
         assert seen(small) == [1, 2, 3, 4]
         state = read_on(writer, state, 0, tail=2)
         assert seen(small) == [1, 2, 3, 4, 5]

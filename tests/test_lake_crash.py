@@ -17,8 +17,8 @@ from pgtrace.lake import Lake, batch, upkeep
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "sqlite3.connect"}
 
 
-def work(lake: Lake) -> None:
-    read_all(lake)
+def work(lake: Lake, at_once: int = 4) -> None:
+    read_all(lake, at_once=at_once)
     lake.compact()
 
 
@@ -66,7 +66,7 @@ def test_the_next_writer_ends_up_with_every_row_once(killed: list[Path]) -> None
     for path in killed:
         lake = Lake(path, TABLES)
         finished += len(lake.ledger.unfinished())
-        work(lake)
+        work(lake, at_once=3)  # a log that grew is not cut where it was cut before
         assert seen(lake) == list(LINES), path.name
         sums, problems = lake.audit()
         assert (sums["meets"].to_list(), problems) == ([True], []), path.name
