@@ -1,6 +1,6 @@
-"""A log of a chosen size from a real one: repeated, every copy after the one before and with other constants in its SQL.
+"""A log of a chosen size from a real one: repeated, each copy later than the last and with other constants in its SQL.
 
-    python benchmarks/make_log.py sample_logs/pg15-mixed/postgresql.log 1GB out.log
+python benchmarks/make_log.py sample_logs/pg15-mixed/postgresql.log 1GB out.log
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ def make_log(base: Path, size: int, out: Path) -> int:
     """Write at least ``size`` bytes to ``out``; returns how many. ``base`` begins its lines with a time (%m or %t)."""
     text = base.read_bytes()
     digits = np.array(
-        [at for sql in _SQL.finditer(text) for number in _LONG_NUMBER.finditer(text, *sql.span(1)) for at in range(*number.span())]
+        [
+            at
+            for sql in _SQL.finditer(text)
+            for number in _LONG_NUMBER.finditer(text, *sql.span(1))
+            for at in range(*number.span())
+        ]
     )
     minutes = sorted(set(_MINUTE.findall(text)))
     letters = np.frombuffer(text, dtype=np.uint8)
@@ -43,7 +48,7 @@ def _later(text: bytes, minutes: list[bytes], by: int) -> bytes:
     """Every line's time moved by that many spans of the whole log (its minutes)."""
     span = timedelta(minutes=len(minutes) * by)
     for minute in reversed(minutes):  # from the last, so that no minute is moved twice
-        moved = (datetime.strptime(minute.decode(), "%Y-%m-%d %H:%M") + span).strftime("%Y-%m-%d %H:%M").encode()  # noqa: DTZ007
+        moved = (datetime.strptime(minute.decode(), "%Y-%m-%d %H:%M") + span).strftime("%Y-%m-%d %H:%M").encode()
         text = text.replace(b"\n" + minute + b":", b"\n" + moved + b":")
         if text.startswith(minute):
             text = moved + text[len(minute) :]

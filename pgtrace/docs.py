@@ -1,6 +1,6 @@
 """The pages of docs/ that are made from code: the queries from their headers, the tables from their columns.
 
-    python -m pgtrace.docs    writes them; a test compares
+python -m pgtrace.docs    writes them; a test compares
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def _parts(parts: pl.Expr, *names: str) -> list[pl.Expr]:
 
 
 def _match(heads: pl.Series, prefix: Prefix) -> pl.DataFrame:
-    groups = heads.rename("head").to_frame().select(pl.col("head").str.extract_groups(prefix.rest_pattern)).unnest("head")
+    groups = (
+        heads.rename("head").to_frame().select(pl.col("head").str.extract_groups(prefix.rest_pattern)).unnest("head")
+    )
     return _typed(groups)
 
 
@@ -105,7 +107,9 @@ def _replaced(frame: pl.DataFrame, read: pl.DataFrame, where: pl.Series) -> pl.D
     read = read.with_columns(where.cast(pl.UInt32).alias("row")).filter(pl.col("severity").is_not_null())
     if read.is_empty():
         return frame
-    missing = [pl.lit(None, read.schema[name]).alias(name) for name in read.columns if name not in (*frame.columns, "row")]
+    missing = [
+        pl.lit(None, read.schema[name]).alias(name) for name in read.columns if name not in (*frame.columns, "row")
+    ]
     return frame.with_columns(missing).with_row_index("row").update(read, on="row").drop("row")
 
 
@@ -114,10 +118,8 @@ _changed: dict[str, list[str]] = {}
 _SAMPLE = 500
 
 
-def _with_changed_prefix(
-    frame: pl.DataFrame, lines: pl.Series, prefix: Prefix, timezone: str | None
-) -> pl.DataFrame:
-    """Lines that do not fit the prefix and look like records: log_line_prefix was changed, or not wholly seen before."""
+def _with_changed_prefix(frame: pl.DataFrame, lines: pl.Series, prefix: Prefix, timezone: str | None) -> pl.DataFrame:
+    """Lines that look like records and do not fit: log_line_prefix was changed, or was not wholly seen before."""
     where, unread = _like_records(frame, lines)
     if where.is_empty():
         return frame

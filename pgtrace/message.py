@@ -26,7 +26,8 @@ _NAMED_GROUP = re.compile(r"\(\?P<(\w+)>")
 class Joined:
     """What joining made of a part of the log: whole rows, and what is still open at its end.
 
-    ``open_rows`` are those of ``waiting`` that are rows already if nothing more comes; ``waiting`` goes to the next call.
+    ``open_rows`` are those of ``waiting`` that are rows already if nothing more comes; ``waiting`` goes to the next
+    call.
     """
 
     rows: pl.DataFrame
@@ -38,10 +39,13 @@ class Joined:
 class MessageType:
     """How one kind of server message becomes rows of one table.
 
+    A type without ``starts_with`` takes every record of its severities, also those that another type reads.
+
     ``patterns`` are searched in the message, each by itself, so their order and the lines between them do not
     matter; their named groups are columns. The first group of the first pattern must match, or the record is not of
-    this type; the others are the pieces that only some versions or settings print. ``detail_patterns`` and ``context_patterns`` read the
-    record's DETAIL and CONTEXT in the same way. ``derive`` gives expressions over the columns read so far.
+    this type; the others are the pieces that only some versions or settings print. ``detail_patterns`` and
+    ``context_patterns`` read the record's DETAIL and CONTEXT in the same way.
+    ``derive`` gives expressions over the columns read so far.
     """
 
     table: str
@@ -62,17 +66,19 @@ class MessageType:
     join_with: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame | None], Joined] | None = None
     #: columns that ``read`` gives to ``join_with`` and that are not stored
     join_columns: Mapping[str, Column] = field(default_factory=dict)
-    #: SQL over the stored rows; a type without ``starts_with`` takes every record of its severities, also another type's
+    #: SQL over the stored rows, where the table that people see is not just those
     view: str | None = None
     #: where ``view`` makes other columns than the files hold: the columns of the view
     view_columns: Mapping[str, Column] | None = None
 
     @property
     def stored_columns(self) -> dict[str, Column]:
+        """The columns of the type's files."""
         return {**ORIGIN, **self.keeps, **self.columns}
 
     @property
     def as_table(self) -> Table:
+        """The table that the type fills."""
         shown = self.stored_columns if self.view_columns is None else {**ORIGIN, **self.view_columns}
         return Table(self.table, self.one_row_per, shown, view=self.view, stored=self.stored_columns)
 

@@ -90,8 +90,7 @@ def run(connection: duckdb.DuckDBPyConnection, name: str, parameters: Mapping[st
         hint = f"did you mean {near[0]}?" if near else f"it has {known}"
         raise UsageError(f"query {name} has no parameter '{unknown[0]}': {hint}")
     values = {
-        key: _value(query, key, parameters[key] if key in parameters else parameter.default)
-        for key, parameter in query.parameters.items()
+        key: _value(query, key, parameters.get(key, parameter.default)) for key, parameter in query.parameters.items()
     }
     try:
         return connection.sql(query.sql, params=values)
@@ -143,7 +142,9 @@ def read_query(file_name: str, text: str) -> Query:
         note=" ".join(line for line in intro[1:] if line),
         reads=tuple(reads),
         columns={name: ResultColumn(type_, meaning) for name, type_, meaning in columns},
-        parameters={name.lstrip("$"): Parameter(type_, default, meaning) for name, type_, default, meaning in parameters},
+        parameters={
+            name.lstrip("$"): Parameter(type_, default, meaning) for name, type_, default, meaning in parameters
+        },
         sql=text,
     )
 
@@ -160,5 +161,3 @@ def _fields(file_name: str, number: int, line: str, count: int) -> list[str]:
     if len(parts) != count:
         raise PgtraceError(f"{file_name}, line {number}: '{line}' should have {count} fields, two blanks apart")
     return parts
-
-

@@ -39,10 +39,12 @@ class Column:
 
     @property
     def duckdb_type(self) -> str:
+        """The type in a DuckDB view."""
         return DUCKDB_TYPES[self.type]
 
     @property
     def polars_type(self) -> pl.DataType:
+        """The type in a Polars frame and in the file."""
         return polars_type(self.type)
 
 
@@ -91,7 +93,7 @@ def polars_schema(columns: Mapping[str, Column]) -> pl.Schema:
     return pl.Schema({name: column.polars_type for name, column in columns.items()})
 
 
-#: where a row came from; every table begins with these. ``server`` is the name given at ingest and a folder of the lake.
+#: where a row came from; every table begins with these. ``server`` is the name given at ingest, a folder of the lake.
 SERVER = {"server": Column("the server the log came from, as named at ingest")}
 ORIGIN = {
     "source_id": Column("the file the record was read from (see table source)"),

@@ -12,8 +12,8 @@ _SECONDS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 60
 
 
 def parse_time(text: str, now: datetime | None = None) -> datetime:
-    """A time in UTC: ``2026-11-24``, ``2026-11-24 14:05``, ``2026-11-24T14:05:00+01:00``, ``now``, ``today``, ``yesterday``,
-    ``-1d``, ``-90min`` (before ``now``). Without an offset it is UTC. Raises UsageError.
+    """A time in UTC: ``2026-11-24``, ``2026-11-24 14:05``, ``2026-11-24T14:05:00+01:00``, ``now``, ``today``,
+    ``yesterday``, ``-1d``, ``-90min`` (before ``now``). Without an offset it is UTC. Raises UsageError.
     """
     now = now or datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)

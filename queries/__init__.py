@@ -1,0 +1,1 @@
+"""The named queries, one .sql file each; reached through pgtrace.query."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ def lake(tmp_path: Path) -> LakeHandle:
     return pgtrace.open(tmp_path / "lake")
 
 
-def truth(server: str) -> dict[str, object]:
+def truth(server: str) -> dict[str, Any]:
     """What COPY of the csvlog into PostgreSQL and SQL counted in the run that a sample is of."""
-    return json.loads((TRUTH / f"{server}.json").read_text())
+    found: dict[str, Any] = json.loads((TRUTH / f"{server}.json").read_text())
+    return found

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pgtrace import registry
-from pgtrace.ingest.carry import from_bytes, join_rows, to_bytes
+from pgtrace.ingest.carry import Waiting, from_bytes, join_rows, to_bytes
 from pgtrace.ingest.chunks import chunks
 from pgtrace.ingest.reader import read_chunk
 from pgtrace.logformat import Reading
@@ -19,7 +19,9 @@ COLUMNS = ("phase", "logged_by", "duration_ms", "statement")
 
 
 def statements(log: str, chunk_bytes: int) -> list[list[object]]:
-    waiting, open_rows, parts = {}, {}, []
+    waiting: Waiting = {}
+    open_rows: Waiting = {}
+    parts: list[pl.DataFrame | None] = []
     stream = io.BytesIO(log.lstrip("\n").encode())
     for chunk in chunks(stream, registry.log_formats()["stderr"], READING, 0, 1, chunk_bytes):
         rows = read_chunk(chunk, READING, "source")
@@ -34,5 +36,5 @@ def statements(log: str, chunk_bytes: int) -> list[list[object]]:
 
 @pytest.mark.parametrize("chunk_bytes", [1_000_000, 200])
 @pytest.mark.parametrize("case", CASES)
-def test_every_execution_is_one_row(case, chunk_bytes):
+def test_every_execution_is_one_row(case: str, chunk_bytes: int) -> None:
     assert statements(CASES[case]["log"], chunk_bytes) == CASES[case]["rows"]

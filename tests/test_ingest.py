@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -23,10 +24,11 @@ from pgtrace.api import LakeHandle
 
 LOG = SAMPLES / "pg15-mixed" / "postgresql.log"
 PREFIX = "%m [%p] %q%u@%d/%a "
+Contents = dict[str, pl.DataFrame]
 TABLES = ("record", "unparsed", "statement", "query")
 
 
-def contents(lake: LakeHandle) -> dict[str, pl.DataFrame]:
+def contents(lake: LakeHandle) -> Contents:
     """Rows of the tables without what names the source; of a query what does not depend on who was first."""
     found = {
         table: lake.sql(f'select * exclude (server, source_id) from "{table}"').pl().sort("line_no")
@@ -50,18 +52,18 @@ def age(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     lake = pgtrace.open(tmp_path_factory.mktemp("whole") / "lake")
     lake.ingest([LOG])
     return contents(lake)
 
 
-def same(lake: LakeHandle, whole: dict[str, pl.DataFrame]) -> bool:
+def same(lake: LakeHandle, whole: Contents) -> bool:
     found = contents(lake)
     return all(found[table].equals(whole[table]) for table in TABLES)
 
 
-def test_second_ingest_reads_nothing(lake, whole):
+def test_second_ingest_reads_nothing(lake: LakeHandle, whole: Contents) -> None:
     lake.ingest([LOG])
     [again] = lake.ingest([LOG])
     assert (again.status, again.bytes_read, again.records) == ("skipped", 0, 0)
@@ -72,7 +74,9 @@ CUTS = (0.1, 0.33333, 0.5, 0.77777, 0.99999)
 
 
 @pytest.mark.parametrize("share", CUTS)
-def test_a_grown_file_is_read_from_where_it_ended(lake, whole, tmp_path, share):
+def test_a_grown_file_is_read_from_where_it_ended(
+    lake: LakeHandle, whole: Contents, tmp_path: Path, share: float
+) -> None:
     text = LOG.read_bytes()
     cut = int(len(text) * share)
     log = tmp_path / "postgresql.log"
@@ -86,7 +90,7 @@ def test_a_grown_file_is_read_from_where_it_ended(lake, whole, tmp_path, share):
     assert same(lake, whole)
 
 
-def test_a_log_that_grows_record_by_record_is_read_as_a_whole(lake, tmp_path):
+def test_a_log_that_grows_record_by_record_is_read_as_a_whole(lake: LakeHandle, tmp_path: Path) -> None:
     text = b"".join(LOG.read_bytes().splitlines(keepends=True)[:60])
     log = tmp_path / "postgresql.log"
     for end in range(200, len(text) + 200, 200):
@@ -98,7 +102,7 @@ def test_a_log_that_grows_record_by_record_is_read_as_a_whole(lake, tmp_path):
     assert same(lake, contents(other))
 
 
-def test_an_unfinished_last_record_is_held_back(lake, tmp_path):
+def test_an_unfinished_last_record_is_held_back(lake: LakeHandle, tmp_path: Path) -> None:
     lines = LOG.read_bytes().splitlines(keepends=True)[:10]
     log = tmp_path / "postgresql.log"
     log.write_bytes(b"".join(lines) + lines[0][:40])
@@ -110,7 +114,7 @@ def test_an_unfinished_last_record_is_held_back(lake, tmp_path):
     assert lake.sql("select count(*) from record").fetchall() == [(11,)]
 
 
-def test_a_file_cut_off_long_ago_is_read_to_its_end(lake, tmp_path):
+def test_a_file_cut_off_long_ago_is_read_to_its_end(lake: LakeHandle, tmp_path: Path) -> None:
     lines = LOG.read_bytes().splitlines(keepends=True)[:10]
     log = tmp_path / "postgresql.log"
     log.write_bytes(b"".join(lines)[:-20])
@@ -119,7 +123,7 @@ def test_a_file_cut_off_long_ago_is_read_to_its_end(lake, tmp_path):
     assert (result.records, result.held_back_lines) == (10, 0)
 
 
-def test_a_renamed_file_is_recognised(lake, whole, tmp_path):
+def test_a_renamed_file_is_recognised(lake: LakeHandle, whole: Contents, tmp_path: Path) -> None:
     log = shutil.copy(LOG, tmp_path / "postgresql.log")
     lake.ingest([log])
     renamed = Path(log).rename(tmp_path / "postgresql.log.1")
@@ -128,7 +132,7 @@ def test_a_renamed_file_is_recognised(lake, whole, tmp_path):
     assert same(lake, whole)
 
 
-def test_a_rotated_and_compressed_file_is_recognised(lake, whole, tmp_path):
+def test_a_rotated_and_compressed_file_is_recognised(lake: LakeHandle, whole: Contents, tmp_path: Path) -> None:
     text = LOG.read_bytes()
     log = tmp_path / "postgresql.log"
     log.write_bytes(text[:300_000])
@@ -142,7 +146,7 @@ def test_a_rotated_and_compressed_file_is_recognised(lake, whole, tmp_path):
     assert again.status == "skipped"
 
 
-def test_copytruncate_is_noticed(lake, tmp_path):
+def test_copytruncate_is_noticed(lake: LakeHandle, tmp_path: Path) -> None:
     lines = LOG.read_bytes().splitlines(keepends=True)
     log = tmp_path / "postgresql.log"
     log.write_bytes(b"".join(lines[:100]))
@@ -154,7 +158,7 @@ def test_copytruncate_is_noticed(lake, tmp_path):
     assert lake.sql("select cast(sum(line_count) as bigint) from record").fetchall() == [(150,)]
 
 
-def test_a_shorter_copy_holds_nothing_new(lake, whole, tmp_path):
+def test_a_shorter_copy_holds_nothing_new(lake: LakeHandle, whole: Contents, tmp_path: Path) -> None:
     lake.ingest([LOG])
     (tmp_path / "copy.log").write_bytes(LOG.read_bytes()[:100_000])
     [result] = lake.ingest([tmp_path / "copy.log"])
@@ -163,7 +167,7 @@ def test_a_shorter_copy_holds_nothing_new(lake, whole, tmp_path):
     assert same(lake, whole)
 
 
-COMPRESSORS = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
@@ -172,7 +176,7 @@ COMPRESSORS = {
 
 
 @pytest.mark.parametrize("suffix", COMPRESSORS)
-def test_compressed_files_give_the_same_rows(lake, whole, tmp_path, suffix):
+def test_compressed_files_give_the_same_rows(lake: LakeHandle, whole: Contents, tmp_path: Path, suffix: str) -> None:
     log = tmp_path / f"postgresql.log.{suffix}"
     log.write_bytes(COMPRESSORS[suffix](LOG.read_bytes()))
     lake.ingest([log])
@@ -180,7 +184,7 @@ def test_compressed_files_give_the_same_rows(lake, whole, tmp_path, suffix):
     assert meets(lake)
 
 
-def test_an_archive_gives_the_same_rows(lake, whole, tmp_path):
+def test_an_archive_gives_the_same_rows(lake: LakeHandle, whole: Contents, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "logs.tar.gz", "w:gz") as archive:
         archive.add(LOG, "pg_log/postgresql.log")
     [result] = lake.ingest([tmp_path / "logs.tar.gz"])
@@ -188,14 +192,22 @@ def test_an_archive_gives_the_same_rows(lake, whole, tmp_path):
     assert same(lake, whole)
 
 
-def test_standard_input_gives_the_same_rows(whole, tmp_path):
-    command = [sys.executable, "-c", "import pgtrace.cli; pgtrace.cli.main()", "ingest", "-", "--lake", str(tmp_path / "lake")]
+def test_standard_input_gives_the_same_rows(whole: Contents, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import pgtrace.cli; pgtrace.cli.main()",
+        "ingest",
+        "-",
+        "--lake",
+        str(tmp_path / "lake"),
+    ]
     with LOG.open("rb") as log:
         subprocess.run(command, stdin=log, check=True, capture_output=True)
     assert same(pgtrace.open(tmp_path / "lake"), whole)
 
 
-def test_a_damaged_archive_loses_nothing_that_came_before(lake, tmp_path):
+def test_a_damaged_archive_loses_nothing_that_came_before(lake: LakeHandle, tmp_path: Path) -> None:
     damaged = bytearray(gzip.compress(LOG.read_bytes()))
     del damaged[len(damaged) * 3 // 4 :]
     (tmp_path / "cut.log.gz").write_bytes(damaged)
@@ -224,7 +236,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_every_line_is_accounted_for(lake, tmp_path, name):
+def test_every_line_is_accounted_for(lake: LakeHandle, tmp_path: Path, name: str) -> None:
     (tmp_path / "x.log").write_bytes(HOSTILE[name])
     age(tmp_path / "x.log")
     lake.ingest([tmp_path / "x.log"])
@@ -236,7 +248,7 @@ def test_every_line_is_accounted_for(lake, tmp_path, name):
     assert rows["lines"].sum() == lines
 
 
-def test_log_text_inside_sql_is_no_record(lake, tmp_path):
+def test_log_text_inside_sql_is_no_record(lake: LakeHandle, tmp_path: Path) -> None:
     (tmp_path / "x.log").write_bytes(HOSTILE["prefix_in_sql"])
     lake.ingest([tmp_path / "x.log"])
     assert lake.sql("select severity, count(*) from record group by 1").fetchall() == [("LOG", 1)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,18 +63,27 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(root.iterdir(), key=lambda path: int(path.name))[:-1]
 
 
+def unfinished_batches(path: Path) -> int:
+    """Batches that were recorded and not yet in place, asked of the ledger before anybody opens the lake."""
+    if not (path / "ledger.sqlite").exists():
+        return 0
+    with closing(sqlite3.connect(path / "ledger.sqlite")) as ledger:
+        tables = {name for (name,) in ledger.execute("select name from sqlite_master")}
+        return int(ledger.execute("select count(*) from batch").fetchone()[0]) if "batch" in tables else 0
+
+
 def test_the_next_writer_ends_up_with_every_row_once(killed: list[Path]) -> None:
     finished = 0
     for path in killed:
+        finished += unfinished_batches(path)
         lake = Lake(path, TABLES)
-        finished += len(lake.ledger.unfinished())
         work(lake, at_once=3)  # a log that grew is not cut where it was cut before
         assert seen(lake) == list(LINES), path.name
         sums, problems = lake.audit()
         assert (sums["meets"].to_list(), problems) == ([True], []), path.name
         assert not lake.ledger.unfinished(), path.name
         assert not list((path / "staging").glob("*")), path.name
-    assert finished > 20  # batches that were recorded and not in place
+    assert finished > 20
 
 
 @pytest.mark.parametrize("milliseconds", [5, 20, 40, 60, 90, 130])

@@ -1,0 +1,1 @@
+"""One log format per file: bytes into the one record frame."""

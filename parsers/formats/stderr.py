@@ -160,16 +160,20 @@ def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("is_start").cast(pl.UInt32).cum_sum().alias("record_no")
     )
     owner = pl.when("is_start").then("pid").forward_fill()
-    strays = frame.select(
-        pl.col("severity").is_not_null() & ~pl.col("is_start") & (pl.col("pid") != owner)
-    ).to_series().fill_null(False)
+    strays = (
+        frame.select(pl.col("severity").is_not_null() & ~pl.col("is_start") & (pl.col("pid") != owner))
+        .to_series()
+        .fill_null(False)
+    )
     if not strays.any():
         return frame
     # two processes wrote at once: a DETAIL belongs to the last record of its own process
     rows = frame.with_row_index("row").select("row", "pid", "is_start", "record_no")
     starts = rows.filter("is_start").select("row", "pid", pl.col("record_no").alias("own_record_no"))
-    found = rows.filter(strays).join_asof(starts, on="row", by="pid", check_sortedness=False).select(
-        "row", pl.col("own_record_no").fill_null(0).alias("record_no")
+    found = (
+        rows.filter(strays)
+        .join_asof(starts, on="row", by="pid", check_sortedness=False)
+        .select("row", pl.col("own_record_no").fill_null(0).alias("record_no"))
     )
     return frame.with_row_index("row").update(found, on="row").drop("row")
 
@@ -211,18 +215,21 @@ def _as_csvlog(records: pl.DataFrame) -> pl.DataFrame:
     if "location" in records.columns:  # log_error_verbosity = verbose: "42P01: relation …" and a LOCATION line
         is_verbose = pl.col("location").is_not_null() & pl.col("message").str.contains(r"^[0-9A-Z]{5}: ")
         records = records.with_columns(
-            pl.when(is_verbose).then(pl.col("message").str.slice(0, 5)).otherwise(
-                pl.col("sqlstate") if "sqlstate" in records.columns else pl.lit(None, pl.String)
-            ).alias("sqlstate"),
+            pl.when(is_verbose)
+            .then(pl.col("message").str.slice(0, 5))
+            .otherwise(pl.col("sqlstate") if "sqlstate" in records.columns else pl.lit(None, pl.String))
+            .alias("sqlstate"),
             pl.when(is_verbose).then(pl.col("message").str.slice(7)).otherwise("message").alias("message"),
         )
     has_statement = pl.any_horizontal(
         [pl.col(name).is_not_null() for name in ("statement", "internal_query") if name in records.columns]
         + [pl.col("severity") != "LOG"]
     )
-    where = records.select(
-        has_statement & pl.col("message").str.contains(" at character ", literal=True)
-    ).to_series().arg_true()
+    where = (
+        records.select(has_statement & pl.col("message").str.contains(" at character ", literal=True))
+        .to_series()
+        .arg_true()
+    )
     if where.is_empty():
         return records
     return _with_positions(records, where)

@@ -1,0 +1,1 @@
+"""One message type per file: records into the rows of one table."""

@@ -30,7 +30,7 @@ MESSAGE = MessageType(
         r"\ndelay time: (?P<delay_ms>[\d.]+) ms",  # 18, track_cost_delay_timing
         r"\nI/O timings: read: (?P<io_read_ms>[\d.]+) ms, write: (?P<io_write_ms>[\d.]+) ms",  # 14, track_io_timing
         r"\navg read rate: (?P<read_mb_s>[\d.]+) MB/s, avg write rate: (?P<write_mb_s>[\d.]+) MB/s",  # 14
-        r"\nbuffer usage: (?P<buffer_hits>\d+) hits, (?P<buffer_reads>\d+) (?:misses|reads), (?P<buffer_dirtied>\d+) dirtied",  # 14
+        r"\nbuffer usage: (?P<buffer_hits>\d+) hits, (?P<buffer_reads>\d+) (?:misses|reads), (?P<buffer_dirtied>\d+) dirtied",  # noqa: E501  14
         r"\nWAL usage: (?P<wal_records>\d+) records, (?P<wal_fpi>\d+) full page images, (?P<wal_bytes>\d+) bytes",  # 18
         r"bytes, (?P<wal_buffers_full>\d+) buffers full",  # 18
     ),

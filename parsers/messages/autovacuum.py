@@ -35,7 +35,7 @@ MESSAGE = MessageType(
         r"^automatic (?P<is_aggressive>aggressive) vacuum",
         r"^automatic (?:aggressive )?vacuum (?P<is_wraparound>to prevent wraparound)",
         r"\npages: (?P<pages_removed>\d+) removed, (?P<pages_remain>\d+) remain",
-        r"remain, (?P<pages_skipped_pins>\d+) skipped due to pins, (?P<pages_skipped_frozen>\d+) skipped frozen",  # 12-14
+        r"remain, (?P<pages_skipped_pins>\d+) skipped due to pins, (?P<pages_skipped_frozen>\d+) skipped frozen",
         r"remain, (?P<pages_scanned>\d+) scanned \((?P<pages_scanned_pct>[\d.]+)% of total\)",  # 15
         r"of total\), (?P<pages_eagerly_scanned>\d+) eagerly scanned",  # 18
         r"\ntuples: (?P<tuples_removed>\d+) removed, (?P<tuples_remain>\d+) remain, (?P<tuples_dead_not_removable>\d+) are dead but not yet removable",  # noqa: E501
@@ -50,7 +50,7 @@ MESSAGE = MessageType(
         r"\ndelay time: (?P<delay_ms>[\d.]+) ms",  # 18, track_cost_delay_timing
         r"\nI/O timings: read: (?P<io_read_ms>[\d.]+) ms, write: (?P<io_write_ms>[\d.]+) ms",  # 14, track_io_timing
         r"\navg read rate: (?P<read_mb_s>[\d.]+) MB/s, avg write rate: (?P<write_mb_s>[\d.]+) MB/s",
-        r"\nbuffer usage: (?P<buffer_hits>\d+) hits, (?P<buffer_reads>\d+) (?:misses|reads), (?P<buffer_dirtied>\d+) dirtied",
+        r"\nbuffer usage: (?P<buffer_hits>\d+) hits, (?P<buffer_reads>\d+) (?:misses|reads), (?P<buffer_dirtied>\d+) dirtied",  # noqa: E501
         r"\nWAL usage: (?P<wal_records>\d+) records, (?P<wal_fpi>\d+) full page images, (?P<wal_bytes>\d+) bytes",  # 13
         r"bytes, (?P<wal_buffers_full>\d+) buffers full",  # 18
         r"\nsystem usage: CPU: user: (?P<cpu_user_s>[\d.]+) s, system: (?P<cpu_system_s>[\d.]+) s, elapsed: (?P<elapsed_s>[\d.]+) s",  # noqa: E501

@@ -47,7 +47,9 @@ _COMPLETION = {
 }
 _BOTH = {
     "process_kind": Column("checkpoint, or restartpoint on a standby"),
-    "reasons": Column("why: wal, time, immediate, force, wait, shutdown, end-of-recovery, flush-all", list[str], split=" "),
+    "reasons": Column(
+        "why: wal, time, immediate, force, wait, shutdown, end-of-recovery, flush-all", list[str], split=" "
+    ),
     "started_at": Column("when it began", datetime),
     "completed_at": Column("when it was done; null: the log does not say that it was", datetime),
 }

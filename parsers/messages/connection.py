@@ -1,4 +1,4 @@
-"""Sessions from beginning to end (log_connections, log_disconnections; postinit.c, auth.c, backend_startup.c, postgres.c).
+"""Sessions from beginning to end (log_connections, log_disconnections; postinit.c, auth.c, postgres.c).
 
 A session writes up to five messages; the table has one row for all of them. They are put together by session id where
 the log carries it (csvlog, jsonlog, %c), else by pid and order.
@@ -123,5 +123,10 @@ MESSAGE = MessageType(
     from numbered
     group by server, coalesce(session_id, pid || '#' || nth)
     """,
-    view_columns={"logged_at": Column("first message of the session", datetime), **_SESSION_COLUMNS, **_TIMES, **_OF_SESSION},
+    view_columns={
+        "logged_at": Column("first message of the session", datetime),
+        **_SESSION_COLUMNS,
+        **_TIMES,
+        **_OF_SESSION,
+    },
 )

@@ -1,4 +1,4 @@
-"""Messages of level WARNING, ERROR, FATAL and PANIC, of every process (elog.c), also those another table reads as well."""
+"""Messages of level WARNING, ERROR, FATAL and PANIC of every process (elog.c), also those that another table reads."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Statements with a duration: log_duration, log_min_duration_statement, log_statement and auto_explain.
 
-One execution may be written as one line (``duration: … ms  statement: …``), as two (``statement: …`` and a bare
-``duration: … ms``), and once more by auto_explain (``duration: … ms  plan:``) just before. It is one row here.
-Source: exec_simple_query, exec_parse_message, exec_bind_message and exec_execute_message in src/backend/tcop/postgres.c,
-fastpath.c, contrib/auto_explain/auto_explain.c.
+One execution may be written as one line (``duration: … ms  statement: …``), as two (``statement: …`` and
+a bare ``duration: … ms``), and once more by auto_explain (``duration: … ms  plan:``) just before. It is one row here.
+Source: exec_simple_query, exec_parse_message, exec_bind_message and exec_execute_message in
+src/backend/tcop/postgres.c, fastpath.c, contrib/auto_explain/auto_explain.c.
 
 Limitations: two lines of one execution are matched by pid and order, which is all a log offers.
 """
@@ -30,9 +30,7 @@ _MOST_WAITING = 20_000
 def read(records: pl.DataFrame) -> pl.DataFrame:
     """One row per record: durations, plans (``logged_by`` plan), and statements without a duration (null duration)."""
     rows = records.lazy().with_columns(pl.col("message").str.starts_with("duration: ").alias("timed"))
-    rows = rows.with_columns(
-        pl.when("timed").then(pl.col("message").str.slice(10).str.splitn(" ms", 2)).alias("parts")
-    )
+    rows = rows.with_columns(pl.when("timed").then(pl.col("message").str.slice(10).str.splitn(" ms", 2)).alias("parts"))
     rest = pl.when("timed").then(pl.col("parts").struct.field("field_1").str.slice(2)).otherwise("message")
     rows = rows.with_columns(
         pl.col("parts").struct.field("field_0").cast(pl.Float64, strict=False).alias("duration_ms"), rest.alias("rest")
@@ -40,10 +38,14 @@ def read(records: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.col("rest").str.splitn(": ", 2).alias("labelled"), pl.col("rest").str.starts_with("plan:").alias("is_plan")
     )
-    read_rows = rows.with_columns(
-        pl.col("labelled").struct.field("field_0").alias("label"),
-        pl.col("labelled").struct.field("field_1").alias("statement"),
-    ).drop("labelled").collect()
+    read_rows = (
+        rows.with_columns(
+            pl.col("labelled").struct.field("field_0").alias("label"),
+            pl.col("labelled").struct.field("field_1").alias("statement"),
+        )
+        .drop("labelled")
+        .collect()
+    )
     labels = read_rows["label"].unique().to_frame()
     labels = labels.with_columns(pl.col("label").str.extract_groups(_LABEL).alias("read")).unnest("read")
     labels = labels.with_columns(pl.col("phase").replace(_PHASES), _named("name"), _named("portal"))
@@ -85,9 +87,9 @@ def _plans_read(rows: pl.DataFrame) -> pl.DataFrame:
 def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None) -> Joined:
     """One row of all the lines that tell of one execution.
 
-    ``rows`` are those of ``read`` in the order of the log, ``errors`` the ``pid, line_no`` of failed statements, ``waiting``
-    what the part of the log before this one left open: statements whose duration, and plans whose duration line, may
-    yet come (and the last execution of each process, whose plan may).
+    ``rows`` are those of ``read`` in the order of the log, ``errors`` the ``pid, line_no`` of failed statements,
+    ``waiting`` what the part of the log before this one left open: statements whose duration, and plans whose
+    duration line, may yet come (and the last execution of each process, whose plan may).
     """
     is_whole = (rows["logged_by"].eq_missing("duration") & rows["phase"].ne("none")).all()
     if is_whole and (waiting is None or waiting["is_over"].all()):
@@ -104,7 +106,7 @@ def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None)
     lines = _with_texts(lines.with_row_index("at"))
     lines = _with_plans_matched(lines)
     is_last = pl.col("at") == pl.col("at").filter(~pl.col("is_plan")).max().over("pid")
-    is_recent = (pl.col("logged_at") >= lines["logged_at"].max() - _LONGEST_WAIT) & (
+    is_recent = (pl.col("logged_at") >= pl.col("logged_at").max() - _LONGEST_WAIT) & (
         pl.col("at") >= lines.height - _MOST_WAITING
     )
     lines = lines.with_columns(
@@ -112,13 +114,16 @@ def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None)
         (pl.col("is_run") & ~pl.col("is_matched") & is_last).alias("is_over_next"),
         (pl.col("is_text") & is_last).alias("is_waiting_text"),
     )
-    done = lines.filter((pl.col("is_run") | (pl.col("logged_by") == "duration") | pl.col("is_plan")) & ~pl.col("is_over").fill_null(False) & ~pl.col("is_again") & ~pl.col("is_open"))
+    done = lines.filter(
+        (pl.col("is_run") | (pl.col("logged_by") == "duration") | pl.col("is_plan"))
+        & ~pl.col("is_over").fill_null(False)
+        & ~pl.col("is_again")
+        & ~pl.col("is_open")
+    )
     left = lines.filter(pl.col("is_open") | pl.col("is_over_next") | pl.col("is_waiting_text")).tail(_MOST_WAITING)
     left = left.with_columns(pl.col("is_over_next").alias("is_over")).select(rows.columns)
     open_rows = left.filter(pl.col("logged_by") == "plan")
-    return Joined(
-        done.select(rows.columns), open_rows if open_rows.height else None, left if left.height else None
-    )
+    return Joined(done.select(rows.columns), open_rows if open_rows.height else None, left if left.height else None)
 
 
 def _last_runs(rows: pl.DataFrame, waiting: pl.DataFrame | None) -> pl.DataFrame:

@@ -1,0 +1,1 @@
+"""Effects and causes: statistics over what the queries return."""

@@ -29,9 +29,7 @@ class OutputFormat(StrEnum):
 LakeOption = Annotated[
     Path, typer.Option("--lake", envvar="PGTRACE_LAKE", help="The folder that holds the data.", show_default=True)
 ]
-FormatOption = Annotated[
-    OutputFormat, typer.Option("--format", help="csv is RFC 4180 with times as ISO 8601 in UTC.")
-]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="csv is RFC 4180 with times as ISO 8601 in UTC.")]
 SinceOption = Annotated[
     str | None, typer.Option("--since", help="From this time on: 2026-11-24, 2026-11-24 14:05, -1d, -90min, today.")
 ]
@@ -50,7 +48,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 

@@ -23,7 +23,9 @@ _ANSWERS: tuple[tuple[str, str, dict[str, object]], ...] = (
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Logs; each folder in it is a server.")] = Path("sample_logs"),
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Logs; each folder in it is a server.")] = Path(
+        "sample_logs"
+    ),
     lake: Annotated[Path | None, typer.Option("--lake", help="Keep the lake here; default: a temporary one.")] = None,
 ) -> None:
     """Ingest the sample logs and print which queries were slow and what else was going on."""

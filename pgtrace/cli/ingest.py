@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def ingest(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs, archives, or - for stdin.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs, archives, or - for stdin.")
+    ],
     server: Annotated[str, typer.Option("--server", help="Name of the server that wrote the logs.")] = "default",
     log_format: Annotated[str, typer.Option("--log-format", help="auto, stderr, csvlog or jsonlog.")] = "auto",
     prefix: Annotated[str | None, typer.Option("--prefix", help="log_line_prefix; detected if not given.")] = None,
@@ -23,8 +25,12 @@ def ingest(
         str | None,
         typer.Option("--timezone", help="Zone of the log's times where they say CET or the like: Europe/Berlin."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Chunks read at once; default: one per core.")] = None,
-    dask: Annotated[str | None, typer.Option("--dask", metavar="ADDR", help="Read the chunks on a Dask cluster.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Chunks read at once; default: one per core.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option("--dask", metavar="ADDR", help="Read the chunks on a Dask cluster.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     lake: LakeOption = DEFAULT_LAKE,
     output: FormatOption = OutputFormat.table,

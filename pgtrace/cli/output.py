@@ -31,7 +31,9 @@ def print_rows(rows: pl.DataFrame, output: OutputFormat, title: str | None = Non
         sys.stdout.write(with_iso_times(rows).write_json() + "\n")
     else:
         if sys.stdout.isatty():
-            raise UsageError("parquet is not for a terminal: send it to a file, as in pgtrace query NAME --format parquet > f")
+            raise UsageError(
+                "parquet is not for a terminal: send it to a file, as in pgtrace query NAME --format parquet > f"
+            )
         rows.write_parquet(sys.stdout.buffer)
 
 

@@ -15,15 +15,14 @@ class Plain(Silent):
     def __init__(self) -> None:
         self._label: str | None = None
 
-    def start(self, total_bytes: int | None, sources: int) -> None:
-        pass
-
     def advance(self, label: str, size: int) -> None:
+        """Name a source when it is begun."""
         if label != self._label:
             self._label = label
             self.message(f"reading {label}")
 
     def message(self, text: str) -> None:
+        """A line of its own."""
         print(f"pgtrace: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgtrace.cli.app import DEFAULT_LAKE, FormatOption, LakeOption, OutputFormat, ServerOption, SinceOption, UntilOption, app
+from pgtrace.cli.app import (
+    DEFAULT_LAKE,
+    FormatOption,
+    LakeOption,
+    OutputFormat,
+    ServerOption,
+    SinceOption,
+    UntilOption,
+    app,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @app.command()
 def query(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The query; without it all are listed.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the query.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the query.")
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     server: ServerOption = None,
-    show_sql: Annotated[bool, typer.Option("--show-sql", help="Print the query's SQL and parameters; do not run it.")] = False,
+    show_sql: Annotated[
+        bool, typer.Option("--show-sql", help="Print the query's SQL and parameters; do not run it.")
+    ] = False,
     lake: LakeOption = DEFAULT_LAKE,
     output: FormatOption = OutputFormat.table,
 ) -> None:
@@ -37,7 +53,7 @@ def query(
     print_rows(pgtrace.open(lake).query(name, **parameters).pl(), output)
 
 
-def _listing() -> pl.DataFrame:  # noqa: F821
+def _listing() -> pl.DataFrame:
     import polars as pl
 
     from pgtrace.query import queries

@@ -13,11 +13,15 @@ from pgtrace.cli.app import DEFAULT_LAKE, LakeOption, ServerOption, SinceOption,
 @app.command()
 def report(
     out: Annotated[Path, typer.Option("--out", help="The folder to write to; it is made if needed.")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Queries; default: all of them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Queries; default: all of them.")
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     server: ServerOption = None,
-    csv: Annotated[bool, typer.Option("--csv", help="One CSV file per query (the default and only form so far).")] = True,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="One CSV file per query (the default and only form so far).")
+    ] = True,
     lake: LakeOption = DEFAULT_LAKE,
 ) -> None:
     """Write one CSV file per query, NAME.csv, and print what was written.

@@ -11,7 +11,9 @@ from pgtrace.cli.app import FormatOption, OutputFormat, app
 
 @app.command()
 def schema(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="The table; without it all are listed.")] = None,
+    table: Annotated[
+        str | None, typer.Argument(metavar="[TABLE]", help="The table; without it all are listed.")
+    ] = None,
     output: FormatOption = OutputFormat.table,
 ) -> None:
     """List the tables, or the columns of one with their types, units and meanings."""
@@ -23,7 +25,11 @@ def schema(
     if table is None:
         tables = described_tables()
         columns = [len(item.columns) + 1 for item in tables.values()]
-        rows = {"table": list(tables), "one row per": [item.one_row_per for item in tables.values()], "columns": columns}
+        rows = {
+            "table": list(tables),
+            "one row per": [item.one_row_per for item in tables.values()],
+            "columns": columns,
+        }
         print_rows(pl.DataFrame(rows), output)
         return
     from pgtrace.schema import SERVER

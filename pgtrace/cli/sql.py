@@ -15,7 +15,9 @@ from pgtrace.errors import PgtraceError
 
 @app.command()
 def sql(
-    text: Annotated[str | None, typer.Argument(metavar="[SQL]", help="The SQL; without it the DuckDB shell opens.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="[SQL]", help="The SQL; without it the DuckDB shell opens.")
+    ] = None,
     lake: LakeOption = DEFAULT_LAKE,
     output: FormatOption = OutputFormat.table,
 ) -> None:
@@ -40,9 +42,11 @@ def _shell(lake: object) -> None:
     assert isinstance(lake, LakeHandle)
     shell = shutil.which("duckdb")
     if shell is not None:
-        lake.refresh_catalog()
-        raise typer.Exit(subprocess.run([shell, "-readonly", str(lake.catalog_path)], check=False).returncode)  # noqa: S603
-    print("The DuckDB shell is not installed (pip install duckdb-cli); SQL here ends with ';', Ctrl-D leaves.", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(subprocess.run([shell, "-readonly", str(lake.refresh_catalog())], check=False).returncode)  # noqa: S603
+    print(  # noqa: T201
+        "The DuckDB shell is not installed (pip install duckdb-cli); SQL here ends with ';', Ctrl-D leaves.",
+        file=sys.stderr,
+    )
     _prompt(lake)
 
 

@@ -33,7 +33,9 @@ def detect(head: bytes, label: str, log_format: str, prefix: str | None, timezon
         if reading is not None:
             return reading
     if log_format != "auto":
-        raise UnknownFormatError(f"{label}: does not look like a {log_format}: leave out --log-format to have it detected")
+        raise UnknownFormatError(
+            f"{label}: does not look like a {log_format}: leave out --log-format to have it detected"
+        )
     return Reading(UNKNOWN.name, timezone=timezone)
 
 

@@ -176,7 +176,7 @@ def _seen(state: SourceState, source: Source) -> SourceState:
 
 
 def _reading(state: SourceState, head: bytes, label: str) -> Reading:
-    """How a source was read before is how it is read on; a log that began with few lines shows its prefix only later."""
+    """A source is read on as it was read before; but a log of few lines may show its whole prefix only now."""
     before = Reading(state.log_format, state.prefix, state.timezone, state.line_end.encode(), state.columns)
     if state.prefix is None or state.is_prefix_given:
         return before
@@ -184,9 +184,7 @@ def _reading(state: SourceState, head: bytes, label: str) -> Reading:
     return replace(before, prefix=now.prefix)
 
 
-def _without_doubles(
-    work: Sequence[_Work], sources: Sequence[Source], results: dict[str, SourceResult]
-) -> list[_Work]:
+def _without_doubles(work: Sequence[_Work], sources: Sequence[Source], results: dict[str, SourceResult]) -> list[_Work]:
     """Leave out files that hold the events of another file in another format, and copies of another file."""
     formats = [(source, results[source.label].log_format) for source in sources]
     _, left_out = same_events([(source, log_format) for source, log_format in formats if log_format is not None])
@@ -199,7 +197,9 @@ def _without_doubles(
             continue
         if item.state.source_id in kept:
             result = results[item.source.label]
-            result.message = f"{item.source.label}: begins like {kept[item.state.source_id].source.label}, which is read instead"
+            result.message = (
+                f"{item.source.label}: begins like {kept[item.state.source_id].source.label}, which is read instead"
+            )
             result.status = "left out"
             continue
         kept[item.state.source_id] = item
@@ -210,8 +210,12 @@ def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict
     """Read the sources in the order of their times, so that each finds what the one before it left open."""
     ends: dict[str, OpenEnds] = {}
     known_queries: set[str] = set()
-    latest = {state.log_format: state for state in sorted(writer.ledger.sources(), key=lambda state: str(state.last_at))}
-    order = sorted(work, key=lambda item: (item.first_at is not None, item.first_at or datetime.max.replace(tzinfo=UTC)))
+    latest = {
+        state.log_format: state for state in sorted(writer.ledger.sources(), key=lambda state: str(state.last_at))
+    }
+    order = sorted(
+        work, key=lambda item: (item.first_at is not None, item.first_at or datetime.max.replace(tzinfo=UTC))
+    )
     for item in order:
         log_format = item.reading.log_format
         if item.is_known:
@@ -233,9 +237,7 @@ def _left_by(state: SourceState | None, item: _Work) -> OpenEnds:
 
 
 @contextmanager
-def _workers(
-    jobs: int | None, dask: str | None, executor: Executor | None, reporter: Reporter
-) -> Iterator[Workers]:
+def _workers(jobs: int | None, dask: str | None, executor: Executor | None, reporter: Reporter) -> Iterator[Workers]:
     """Threads here, an executor that was given, or a Dask cluster."""
     at_once = jobs or os.cpu_count() or 1
     if executor is not None:

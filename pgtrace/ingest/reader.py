@@ -34,10 +34,12 @@ class Rows:
 
     @property
     def records(self) -> int:
+        """Records in the chunk."""
         return self.tables["record"].height
 
     @property
     def unparsed(self) -> int:
+        """Lines of the chunk that belong to no record."""
         return self.tables["unparsed"].height
 
 
@@ -98,7 +100,9 @@ def _typed(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
         takes = records.select(message.routes().alias("takes"))["takes"]
         if takes.any():
             rows[message.table] = message.read(records.filter(takes))
-            kinds = kinds.zip_with(~(takes & kinds.is_null()), pl.Series([message.table]).new_from_index(0, kinds.len()))
+            kinds = kinds.zip_with(
+                ~(takes & kinds.is_null()), pl.Series([message.table]).new_from_index(0, kinds.len())
+            )
     return kinds.alias("kind"), rows
 
 
@@ -107,9 +111,7 @@ def _without_misread(
 ) -> pl.Series:
     """A record that was routed by its first words but not read keeps no kind, so that it shows as not understood."""
     lost = [
-        table
-        for table, frame in rows.items()
-        if types[table].starts_with and frame.height < (kinds == table).sum()
+        table for table, frame in rows.items() if types[table].starts_with and frame.height < (kinds == table).sum()
     ]
     if not lost:
         return kinds
@@ -133,10 +135,15 @@ def _add_fingerprints(tables: dict[str, pl.DataFrame]) -> None:
         tables[name] = frame.with_columns(own)
         at += frame.height
         seen.append(tables[name].select("source_id", "line_no", "logged_at", "fingerprint"))
-    first = pl.concat(seen).filter(pl.col("fingerprint").is_not_null()).group_by("fingerprint").agg(
-        pl.col("source_id", "line_no", "logged_at").sort_by("line_no").first()
+    first = (
+        pl.concat(seen)
+        .filter(pl.col("fingerprint").is_not_null())
+        .group_by("fingerprint")
+        .agg(pl.col("source_id", "line_no", "logged_at").sort_by("line_no").first())
     )
     schema = polars_schema(QUERY.columns)
-    tables["query"] = shapes.join(first, on="fingerprint").select(
-        pl.col(name).cast(dtype) for name, dtype in schema.items()
-    ).sort("line_no", "fingerprint")
+    tables["query"] = (
+        shapes.join(first, on="fingerprint")
+        .select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        .sort("line_no", "fingerprint")
+    )

@@ -22,10 +22,10 @@ class Silent:
     """Nothing at all."""
 
     def start(self, total_bytes: int | None, sources: int) -> None:
-        pass
+        """Say nothing."""
 
     def advance(self, label: str, size: int) -> None:
-        pass
+        """Say nothing."""
 
     def message(self, text: str) -> None:
-        pass
+        """Say nothing."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -157,8 +158,14 @@ class SourceReader:
         self.result.statements += 0 if statements is None else statements.height
         self._batch_bytes += rows.chunk_bytes
         times = [time for time in (state.first_at, state.last_at, rows.first_at, rows.last_at) if time is not None]
-        tail = {"tail_bytes": rows.chunk_bytes, "tail_lines": rows.lines, "tail_records": rows.records, "tail_unparsed": rows.unparsed}
+        tail = {
+            "tail_bytes": rows.chunk_bytes,
+            "tail_lines": rows.lines,
+            "tail_records": rows.records,
+            "tail_unparsed": rows.unparsed,
+        }
         read = {"offset": state.offset + rows.chunk_bytes, "line_no": state.line_no + rows.lines}
+        counted: dict[str, Any] = tail if is_tail else read
         self._state = replace(
             state,
             lines=state.lines + rows.lines,
@@ -166,7 +173,7 @@ class SourceReader:
             unparsed=state.unparsed + rows.unparsed,
             first_at=min(times, default=None),
             last_at=max(times, default=None),
-            **(tail if is_tail else read),
+            **counted,
         )
         self._workers.reporter.advance(self._source.label, rows.chunk_bytes)
 

@@ -9,7 +9,6 @@ from pgtrace.logformat import LogFormat, Parsed, Reading
 from pgtrace.schema import RECORD, UNPARSED, polars_schema
 
 
-
 def _last_line(buffer: bytes, reading: Reading) -> int:
     return buffer.rfind(b"\n", 0, len(buffer) - 1) + 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pgtrace.lake.failures import telling
 from pgtrace.lake.layout import Layout, part_path
 from pgtrace.lake.ledger import Ledger, Part, SourceState
 from pgtrace.lake.steps import reached
@@ -58,7 +59,7 @@ class Batch:
         """Make the rows durable, record them and ``state`` in one transaction, and put them in place."""
         for key in list(self._buffers):
             self._flush(key)
-        _sync_folders(self._root)
+        sync_staged(self._layout, self._staging)
         reached("staged")
         gone = [*self._gone, *self._ledger.provisional(state.source_id, [TAIL, OPEN])]
         batch_id = self._ledger.record(self._staging, self._parts, gone, state)
@@ -90,33 +91,35 @@ class Batch:
 
 
 def write_part(path: Path, rows: pl.DataFrame) -> int:
-    """Write a Parquet file and wait until it is on disk; returns its size in bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=_ROWS_PER_GROUP)
-    _sync(path)
-    return path.stat().st_size
+    """Write a Parquet file and wait until it is on disk; returns its size in bytes. Raises LakeError."""
+    with telling(f"{path}: cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=_ROWS_PER_GROUP)
+        sync(path)
+        return path.stat().st_size
+
+
+def sync_staged(layout: Layout, staging: str) -> None:
+    """Wait until the names of staged parts are on disk, from the lake's own folder down. Before a batch is recorded.
+
+    A recorded batch whose parts a power cut took away would be lost, and with it, in compaction, the parts it replaces.
+    """
+    folder = layout.staging / staging
+    with telling(f"{folder}: cannot be written"):
+        if folder.exists():
+            for inner in (layout.root, layout.staging, *(Path(found) for found, _, _ in os.walk(folder))):
+                sync(inner)
 
 
 def finish(layout: Layout, ledger: Ledger, batch_id: int, staging: str) -> None:
     """Put a recorded batch in place: safe to do again, from wherever it was stopped.
 
     Rename by rename: between the first and the last a reader may see a part of the batch, or, where provisional rows
-    are replaced, see them beside the rows that replace them.
+    are replaced, see them beside the rows that replace them. Raises LakeError; whoever writes next goes on.
     """
     into, out = ledger.batch_paths(batch_id)
-    folders = set()
-    for path in into:
-        staged, target = layout.staging / staging / path, layout.root / path
-        if staged.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(target)
-            folders.add(target.parent)
-            reached("moved part")
-    for path in out:
-        (layout.root / path).unlink(missing_ok=True)
-        folders.add((layout.root / path).parent)
-    for folder in folders:
-        _sync(folder)
+    with telling(f"{layout.root}: a batch cannot be put in place"):
+        _move(layout, layout.staging / staging, into, out)
     reached("in place")
     ledger.finished(batch_id)
     shutil.rmtree(layout.staging / staging, ignore_errors=True)
@@ -126,19 +129,39 @@ def _by_day(frame: pl.DataFrame, time: str) -> Sequence[tuple[date | None, pl.Da
     days = frame[time].dt.date()
     if frame.height and days.null_count() == 0 and days.min() == days.max():
         return [(days[0], frame)]
-    parts = frame.with_columns(days.alias("date")).partition_by("date", maintain_order=True, as_dict=True, include_key=False)
+    parts = frame.with_columns(days.alias("date")).partition_by(
+        "date", maintain_order=True, as_dict=True, include_key=False
+    )
     return [(day, rows) for (day,), rows in parts.items()]
 
 
-def _sync(path: Path) -> None:
+def _move(layout: Layout, staging: Path, into: Sequence[str], out: Sequence[str]) -> None:
+    folders: set[Path] = set()
+    is_whole = True
+    for path in into:
+        staged, target = staging / path, layout.root / path
+        if staged.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(target)
+            reached("moved part")
+        if target.exists():
+            folders.update(target.parents[:4])  # up to tables/: folders may be new on the way
+        else:
+            is_whole = False
+    # where staging was emptied by hand, what the lost part was to replace is all that is left of its rows
+    for path in out if is_whole else ():
+        old = layout.root / path
+        old.unlink(missing_ok=True)
+        if old.parent.exists():
+            folders.add(old.parent)
+    for folder in folders:
+        sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_folders(root: Path) -> None:
-    if root.exists():
-        for folder, _, _ in os.walk(root):
-            _sync(Path(folder))

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 
@@ -57,7 +58,9 @@ def definitions(layout: Layout, tables: Mapping[str, Table], views: Mapping[str,
         statements.append(f"create or replace view {_name(table.name)} as select {columns} from ({body})")
     source = layout.tables / "source" / "source.parquet"
     columns = _quoted([*SERVER, *SOURCE.columns])
-    statements.append(f"create or replace view source as select {columns} from read_parquet({_literal(source.as_posix())})")
+    statements.append(
+        f"create or replace view source as select {columns} from read_parquet({_literal(source.as_posix())})"
+    )
     statements += [f"create or replace view {_name(name)} as {body}" for name, body in views.items()]
     return statements
 
@@ -92,16 +95,23 @@ def refresh(layout: Layout, statements: list[str]) -> bool:
     if layout.catalog.exists() and written.exists() and written.read_text() == text:
         return False
     partial = layout.root / f".pgtrace-{os.getpid()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.duckdb"
-    partial.unlink(missing_ok=True)
-    connection = duckdb.connect(partial)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
+    _forget(partial)
+    with duckdb.connect(partial) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    _forget(layout.catalog, only_log=True)  # changes that a client made to the old catalog do not fit the new one
     partial.replace(layout.catalog)
     partial_text = written.with_suffix(f".{os.getpid()}.partial")
     partial_text.write_text(text)
     partial_text.replace(written)
     return True
+
+
+def _forget(path: Path, only_log: bool = False) -> None:
+    """Remove a DuckDB file and the write-ahead log beside it."""
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    if not only_log:
+        path.unlink(missing_ok=True)
 
 
 def _literal(text: str) -> str:

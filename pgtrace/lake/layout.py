@@ -1,10 +1,10 @@
 """Where things are in a lake.
 
-    LAKE/pgtrace.duckdb                                          views and macros, for any DuckDB client
-    LAKE/tables/<table>/server=<name>/date=<day>/<part>.parquet  the rows
-    LAKE/ledger.sqlite                                           which bytes of which source are in which parts
-    LAKE/staging/<batch>/…                                       parts that are not committed yet
-    LAKE/lock                                                    held by the one writer
+LAKE/pgtrace.duckdb                                          views and macros, for any DuckDB client
+LAKE/tables/<table>/server=<name>/date=<day>/<part>.parquet  the rows
+LAKE/ledger.sqlite                                           which bytes of which source are in which parts
+LAKE/staging/<batch>/…                                       parts that are not committed yet
+LAKE/lock                                                    held by the one writer
 """
 
 from __future__ import annotations
@@ -26,22 +26,27 @@ class Layout:
 
     @property
     def tables(self) -> Path:
+        """The rows."""
         return self.root / "tables"
 
     @property
     def staging(self) -> Path:
+        """Parts that are not committed yet."""
         return self.root / "staging"
 
     @property
     def ledger(self) -> Path:
+        """The ledger."""
         return self.root / "ledger.sqlite"
 
     @property
     def catalog(self) -> Path:
+        """The catalog for other DuckDB clients."""
         return self.root / "pgtrace.duckdb"
 
     @property
     def lock(self) -> Path:
+        """The file that the writer locks."""
         return self.root / "lock"
 
     def empty_part(self, table: str) -> Path:
@@ -49,7 +54,7 @@ class Layout:
         return self.tables / table / f"server={NO_VALUE}" / f"date={NO_VALUE}" / "empty.parquet"
 
     def glob(self, table: str) -> str:
-        """All parts of a table, for DuckDB's read_parquet; the lake's own path may hold what a glob takes for a sign."""
+        """All parts of a table, for DuckDB's read_parquet; its own path may hold what a glob takes for a sign."""
         root = "".join(f"[{letter}]" if letter in "[*?{" else letter for letter in self.tables.as_posix())
         return f"{root}/{table}/*/*/*.parquet"
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from pathlib import Path
+
+from pgtrace.lake.failures import telling
 
 _SCHEMA = """
 create table if not exists source (
     source_id text primary key, server text not null, state text not null, carry blob, carry_after_tail blob
 );
 create table if not exists part (
-    path text primary key, table_name text not null, server text not null, day text, source_id text, rows integer not null,
-    bytes integer not null, provisional text not null, batch_id integer not null
+    path text primary key, table_name text not null, server text not null, day text, source_id text,
+    rows integer not null, bytes integer not null, provisional text not null, batch_id integer not null
 );
 create index if not exists part_source on part (source_id, provisional);
 create table if not exists batch (batch_id integer primary key, staging text not null, is_done integer not null);
@@ -33,10 +36,10 @@ create table if not exists pruned (source_id text primary key, lines integer not
 class SourceState:
     """What is known of one source: who it is, how it is read, how far it was read, and what that gave.
 
-    ``offset`` and ``line_no`` (bytes of decompressed text, and the next line) are where reading goes on; the last record
-    of a file that may grow lies behind them (``tail_bytes``, ``tail_lines``) and is read again. ``lines``, ``records``
-    and ``unparsed`` count what is in the tables, with the tail. ``carry`` is what joining left open at ``offset``,
-    ``carry_after_tail`` behind the tail.
+    ``offset`` and ``line_no`` (byte of decompressed text, and line) are where reading goes on; the last record
+    of a file that may grow lies behind them (``tail_bytes``, ``tail_lines``) and is read again. ``lines``,
+    ``records`` and ``unparsed`` count what is in the tables, with the tail. ``carry`` is what joining left open at
+    ``offset``, ``carry_after_tail`` behind the tail.
     """
 
     source_id: str
@@ -104,6 +107,7 @@ class Ledger:
         self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def sources(self, server: str | None = None) -> list[SourceState]:
@@ -126,14 +130,17 @@ class Ledger:
         rows = self._connection.execute(
             "select path, table_name, server, day, source_id, rows, bytes, provisional from part order by path"
         )
-        return [Part(*row[:3], date.fromisoformat(row[3]) if row[3] else None, *row[4:]) for row in rows]
+        return [
+            Part(path, table, server, date.fromisoformat(day) if day else None, source_id, count, size, provisional)
+            for path, table, server, day, source_id, count, size, provisional in rows
+        ]
 
     def provisional(self, source_id: str, kinds: Iterable[str]) -> list[str]:
         """Paths of a source's provisional parts of these kinds."""
         wanted = list(kinds)
         marks = ",".join("?" * len(wanted))
         rows = self._connection.execute(
-            f"select path from part where source_id = ? and provisional in ({marks})",  # noqa: S608
+            f"select path from part where source_id = ? and provisional in ({marks})",
             (source_id, *wanted),
         )
         return [row[0] for row in rows]
@@ -145,14 +152,15 @@ class Ledger:
         gone: Sequence[str],
         state: SourceState | None,
         pruned: Sequence[tuple[str, int, int]] = (),
+        ended: Sequence[SourceState] = (),
     ) -> int:
         """Record a batch in one transaction: its parts, the parts that go, the source's new state. Returns its number.
 
-        ``pruned`` are lines that go for good: (source, lines of records, unparsed lines).
+        ``pruned`` are lines that go for good: (source, lines of records, unparsed lines); ``ended`` are new states of
+        sources whose tails went with them. Raises LakeError; nothing is recorded then.
         """
         execute = self._connection.execute
-        execute("begin immediate")
-        try:
+        with self._transaction():
             batch_id = execute("insert into batch (staging, is_done) values (?, 0)", (staging,)).lastrowid
             assert batch_id is not None
             for path in gone:
@@ -160,16 +168,36 @@ class Ledger:
                 execute("insert into removal values (?, ?)", (batch_id, path))
             for part in parts:
                 day = None if part.day is None else part.day.isoformat()
-                values = (part.path, part.table, part.server, day, part.source_id, part.rows, part.size, part.provisional)
+                values = (
+                    part.path,
+                    part.table,
+                    part.server,
+                    day,
+                    part.source_id,
+                    part.rows,
+                    part.size,
+                    part.provisional,
+                )
                 execute("insert or replace into part values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, batch_id))
             if state is not None:
                 self.save(state)
+            for item in ended:
+                self.save(item)
             self._connection.executemany(_ADD_PRUNED, pruned)
-        except BaseException:
-            execute("rollback")
-            raise
-        execute("commit")
         return batch_id
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, also where the commit itself fails: a full disk shows only then."""
+        with telling("the lake's ledger cannot be written"):
+            self._connection.execute("begin immediate")
+            try:
+                yield
+                self._connection.execute("commit")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
 
     def save(self, state: SourceState) -> None:
         """Write a source's state."""
@@ -194,15 +222,16 @@ class Ledger:
 
     def finished(self, batch_id: int) -> None:
         """A batch's parts are in place."""
-        self._connection.execute("begin immediate")
-        self._connection.execute("delete from removal where batch_id = ?", (batch_id,))
-        self._connection.execute("delete from batch where batch_id = ?", (batch_id,))
-        self._connection.execute("commit")
+        with self._transaction():
+            self._connection.execute("delete from removal where batch_id = ?", (batch_id,))
+            self._connection.execute("delete from batch where batch_id = ?", (batch_id,))
 
 
 def _text(state: SourceState) -> str:
     values = {key: value for key, value in asdict(state).items() if key not in _BLOBS}
-    return json.dumps({key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()})
+    return json.dumps(
+        {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+    )
 
 
 def _state(text: str, carry: bytes | None, carry_after_tail: bytes | None) -> SourceState:

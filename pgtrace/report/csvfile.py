@@ -9,9 +9,9 @@ _ISO = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 def with_iso_times(rows: pl.DataFrame) -> pl.DataFrame:
     """Times as text, ``2026-11-24T06:32:07.506000Z``."""
-    times = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Datetime)]
+    times = {name: dtype for name, dtype in rows.schema.items() if isinstance(dtype, pl.Datetime)}
     utc = [
-        (pl.col(name).dt.convert_time_zone("UTC") if rows.schema[name].time_zone else pl.col(name)) for name in times  # type: ignore[attr-defined]
+        pl.col(name).dt.convert_time_zone("UTC") if dtype.time_zone else pl.col(name) for name, dtype in times.items()
     ]
     return rows.with_columns(column.dt.strftime(_ISO) for column in utc)
 
