@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -27,7 +27,6 @@ from pgtrace.errors import PgtraceError, UsageError
 from pgtrace.timespan import parse_time
 
 _SECTIONS = ("Reads", "Columns", "Parameters")
-_TIME = "TIMESTAMP WITH TIME ZONE"
 _GAP = re.compile(r"\s{2,}")
 
 
@@ -89,9 +88,8 @@ def run(connection: duckdb.DuckDBPyConnection, name: str, parameters: Mapping[st
         near = difflib.get_close_matches(unknown[0], query.parameters, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it has {known}"
         raise UsageError(f"query {name} has no parameter '{unknown[0]}': {hint}")
-    values = {
-        key: _value(query, key, parameters.get(key, parameter.default)) for key, parameter in query.parameters.items()
-    }
+    defaults = {key: None if item.default == "null" else item.default for key, item in query.parameters.items()}
+    values = {key: _value(query, key, value) for key, value in {**defaults, **parameters}.items()}
     try:
         return connection.sql(query.sql, params=values)
     except duckdb.Error as error:
@@ -103,20 +101,30 @@ def _value(query: Query, key: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     declared = query.parameters[key].type
-    if value.lower() == "null":
-        return None
     try:
-        if declared == _TIME:
-            return parse_time(value)
-        if declared == "BIGINT":
-            return int(value)
-        if declared == "DOUBLE":
-            return float(value)
-        if declared == "BOOLEAN":
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+        return _READERS[declared](value)
+    except UsageError as error:
+        raise UsageError(f"query {query.name}: {key}: {error}") from None
     except (ValueError, KeyError):
         raise UsageError(f"query {query.name}: {key} = '{value}' is not a {declared}") from None
-    return value
+
+
+def _bigint(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
+
+
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+#: how text becomes a value of a parameter, by the type that the header declares
+_READERS: dict[str, Callable[[str], object]] = {
+    "TIMESTAMP WITH TIME ZONE": parse_time,
+    "BIGINT": _bigint,
+    "DOUBLE": float,
+    "BOOLEAN": lambda text: _TRUTH[text.lower()],
+    "VARCHAR": str,
+}
 
 
 def read_query(file_name: str, text: str) -> Query:
@@ -135,6 +143,10 @@ def read_query(file_name: str, text: str) -> Query:
         raise PgtraceError(f"{file_name}, line 1: the header begins with a question, as in -- Which queries are slow?")
     columns = [_fields(file_name, number, line, 3) for number, line in sections["Columns"]]
     parameters = [_fields(file_name, number, line, 4) for number, line in sections["Parameters"]]
+    for (number, _), (name, type_, _, _) in zip(sections["Parameters"], parameters, strict=True):
+        if not name.startswith("$") or type_ not in _READERS:
+            wanted = f"$name and one of {', '.join(_READERS)}"
+            raise PgtraceError(f"{file_name}, line {number}: a parameter is {wanted}, not {name} {type_}")
     reads = [word for _, line in sections["Reads"] for word in line.replace(",", " ").split()]
     return Query(
         name=file_name.removesuffix(".sql"),

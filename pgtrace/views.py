@@ -27,13 +27,23 @@ select
 from autoanalyze
 union all
 select
-    server, source_id, line_no, 'backend', 'lock wait', waiting_since, logged_at, object, waited_ms, 'ms', outcome
-from lock_wait
-where outcome not in ('waiting', 'failed')
+    server, source_id, line_no, 'backend', 'lock wait',
+    waiting_since, case when outcome <> 'waiting' then logged_at end, object, waited_ms, 'ms waited', outcome
+from (
+    select
+        *,
+        lead(waiting_since) over (
+            partition by server, waiter_pid, mode, object order by logged_at, source_id, line_no
+        ) as next_since
+    from lock_wait
+    where waiting_since is not null
+)
+-- a wait writes several messages, the last one says how it ended; times may be whole seconds
+where next_since is null or next_since > waiting_since + interval 1 second or outcome not in ('waiting', 'deadlock avoided')
 union all
 select
     server, source_id, line_no, 'backend', 'temporary file',
-    logged_at, logged_at, path, cast(size_bytes as double), 'bytes', null
+    null, logged_at, path, cast(size_bytes as double), 'bytes', null
 from temp_file
 """
 
@@ -47,9 +57,9 @@ VIEW_TABLES = {
             **ORIGIN,
             "process": Column("the process: checkpointer, autovacuum worker, backend"),
             "kind": Column("checkpoint, restartpoint, vacuum, analyze, lock wait, temporary file"),
-            "started_at": Column("when it began", datetime),
-            "ended_at": Column("when it ended; null: the log does not say", datetime),
-            "relation": Column("what it worked on"),
+            "started_at": Column("when it began; null: the log does not say", datetime),
+            "ended_at": Column("when it ended; null: it had not, or the log does not say", datetime),
+            "relation": Column("what it worked on: database.schema.relation, a locked object, a file"),
             "magnitude": Column("how large it was", float),
             "unit": Column("unit of the magnitude"),
             "detail": Column("reasons of a checkpoint, outcome of a wait"),

@@ -1,8 +1,9 @@
 -- Do queries run slower while autovacuum works, on their table or on another one?
 --
 -- An execution is placed by its start: while a vacuum or analyze of a relation that its SQL names was running, while
--- one of another relation of the server was, or while none was. Relations are matched by name; where the SQL does not
--- name a schema, the table's name decides.
+-- one of another relation of the server was, or while none was. Relations are matched by name within a database; where
+-- the SQL does not name a schema, the table's name decides, and where log_line_prefix does not say the database, any
+-- database will do. Runs are known only where log_autovacuum_min_duration lets them be logged.
 --
 -- Reads:
 --   autovacuum, autoanalyze, statement, query
@@ -40,14 +41,12 @@ runs as (
     from autoanalyze
 ),
 
+-- the end in a run's row is the latest end of those begun by then: a start is inside a run if it lies before that
 any_run as (
     select
         server,
         started_at as run_started_at,
-        max(ended_at) over (
-            partition by server order by started_at asc, ended_at asc
-            rows between unbounded preceding and current row
-        ) as run_ended_at
+        max(ended_at) over (partition by server order by started_at asc) as run_ended_at
     from runs
 ),
 
@@ -59,8 +58,7 @@ named_run as (
         schema_name,
         started_at as run_started_at,
         max(ended_at) over (
-            partition by server, database_name, schema_name, relation_name order by started_at asc, ended_at asc
-            rows between unbounded preceding and current row
+            partition by server, database_name, schema_name, relation_name order by started_at asc
         ) as run_ended_at
     from runs
 ),
@@ -72,16 +70,27 @@ mentioned as (
     from query
 ),
 
+names as (
+    select
+        server,
+        database_name,
+        schema_name,
+        relation_name,
+        unnest([relation_name, schema_name || '.' || relation_name]) as mention
+    from named_run
+    group by server, database_name, schema_name, relation_name
+),
+
 vacuumed as (
-    select distinct
+    select
         mentioned.fingerprint,
-        named_run.server,
-        named_run.database_name,
-        named_run.schema_name,
-        named_run.relation_name
+        names.server,
+        names.database_name,
+        names.schema_name,
+        names.relation_name
     from mentioned
-    inner join named_run
-        on mentioned.mention in (named_run.relation_name, named_run.schema_name || '.' || named_run.relation_name)
+    inner join names on mentioned.mention = names.mention
+    group by mentioned.fingerprint, names.server, names.database_name, names.schema_name, names.relation_name
 ),
 
 executions as (
@@ -114,7 +123,7 @@ on_vacuumed as (
         on
             executions.fingerprint = vacuumed.fingerprint
             and executions.server = vacuumed.server
-            and executions.database_name = vacuumed.database_name
+            and coalesce(executions.database_name, vacuumed.database_name) = vacuumed.database_name
 ),
 
 on_same as (

@@ -27,37 +27,14 @@
 --   $server     VARCHAR                   null  only this server
 --   $min_calls  BIGINT                    10    leave out shapes with fewer executions inside or outside
 with
-spans as (
-    select
-        server,
-        started_at,
-        completed_at as ended_at,
-        max(completed_at) over (
-            partition by server order by started_at asc, completed_at asc
-            rows between unbounded preceding and 1 preceding
-        ) as ended_before
-    from checkpoint
-    where started_at is not null and completed_at is not null
-),
-
-numbered as (
-    select
-        server,
-        started_at,
-        ended_at,
-        count(*) filter (where ended_before is null or started_at > ended_before) over (
-            partition by server order by started_at asc, ended_at asc
-        ) as span
-    from spans
-),
-
+-- the end of a checkpoint's row is the latest end of those begun by then, so that no start falls between two of them
 under_way as (
     select
         server,
-        min(started_at) as span_started_at,
-        max(ended_at) as span_ended_at
-    from numbered
-    group by server, span
+        started_at as span_started_at,
+        max(completed_at) over (partition by server order by started_at asc) as span_ended_at
+    from checkpoint
+    where started_at is not null and completed_at is not null
 ),
 
 executions as (

@@ -9,11 +9,11 @@
 --   received       BIGINT                    connections that came in
 --   authorized     BIGINT                    sessions that were let into a database
 --   ended          BIGINT                    sessions that ended
---   refused        BIGINT                    connections that came in and were never authorized
+--   failed         BIGINT                    connections that came in and were never authorized
 --   open_sessions  BIGINT                    authorized and not ended at the end of the minute
 -- Parameters:
---   $since   TIMESTAMP WITH TIME ZONE  null  from this time on
---   $until   TIMESTAMP WITH TIME ZONE  null  before this time
+--   $since   TIMESTAMP WITH TIME ZONE  null  from the minute of this time on
+--   $until   TIMESTAMP WITH TIME ZONE  null  minutes that begin before this time
 --   $server  VARCHAR                   null  only this server
 with
 sessions as (
@@ -31,7 +31,7 @@ events as (
         1 as received,
         0 as authorized,
         0 as ended,
-        case when authorized_at is null and ended_at is null then 1 else 0 end as refused,
+        case when authorized_at is null and ended_at is null then 1 else 0 end as failed,
         0 as opened
     from sessions
     where received_at is not null
@@ -41,7 +41,7 @@ events as (
         0 as received,
         1 as authorized,
         0 as ended,
-        0 as refused,
+        0 as failed,
         1 as opened
     from sessions
     where authorized_at is not null
@@ -51,7 +51,7 @@ events as (
         0 as received,
         0 as authorized,
         1 as ended,
-        0 as refused,
+        0 as failed,
         case when authorized_at is not null then -1 else 0 end as opened
     from sessions
     where ended_at is not null
@@ -63,7 +63,7 @@ by_minute as (
         cast(sum(received) as bigint) as received,
         cast(sum(authorized) as bigint) as authorized,
         cast(sum(ended) as bigint) as ended,
-        cast(sum(refused) as bigint) as refused,
+        cast(sum(failed) as bigint) as failed,
         cast(sum(sum(opened)) over (order by minute asc) as bigint) as open_sessions
     from events
     group by minute
@@ -74,10 +74,10 @@ select
     received,
     authorized,
     ended,
-    refused,
+    failed,
     open_sessions
 from by_minute
 where
-    ($since is null or minute >= $since)
+    ($since is null or minute >= date_trunc('minute', $since::timestamp with time zone))
     and ($until is null or minute < $until)
 order by minute asc

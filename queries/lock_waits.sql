@@ -2,10 +2,11 @@
 --
 -- One row per wait and holder. The server writes a message when a wait has lasted deadlock_timeout and another when
 -- it ends; both are one wait here. A holder's query is the one it was running when the wait began, or else the last
--- one it had logged before (it may hold the lock since an earlier statement of its transaction).
+-- one it had logged before in the same session (it may hold the lock since an earlier statement of its transaction).
+-- A statement is only known if it was logged: with its duration, with an error, or because it waited for a lock itself.
 --
 -- Reads:
---   lock_wait, statement, query
+--   lock_wait, statement, error, connection, query
 -- Columns:
 --   server              VARCHAR                   server
 --   waiting_since       TIMESTAMP WITH TIME ZONE  when the wait began
@@ -44,10 +45,7 @@ messages as (
         lag(outcome) over wait as outcome_before,
         lag(waiting_since) over wait as since_before
     from lock_wait
-    where
-        ($since is null or logged_at >= $since)
-        and ($until is null or logged_at < $until)
-        and ($server is null or server = $server)
+    where ($server is null or server = $server)
     window wait as (
         partition by server, waiter_pid, mode, object order by logged_at asc, source_id asc, line_no asc
     )
@@ -71,7 +69,7 @@ numbered as (
         count(*) filter (
             where
             outcome_before is null
-            or outcome_before <> 'waiting'
+            or outcome_before not in ('waiting', 'deadlock avoided')
             or abs(date_diff('millisecond', since_before, waiting_since)) > 1000
         ) over (
             partition by server, waiter_pid, mode, object order by logged_at asc, source_id asc, line_no asc
@@ -108,6 +106,28 @@ pairs as (
         fingerprint,
         unnest(case when len(holder_pids) > 0 then holder_pids else [null] end) as holder_pid
     from waits
+    where
+        ($since is null or waiting_since >= $since)
+        and ($until is null or waiting_since < $until)
+),
+
+holders as (
+    select
+        server,
+        holder_pid as pid
+    from pairs
+    where holder_pid is not null
+    group by server, holder_pid
+),
+
+sessions as (
+    select
+        server,
+        pid,
+        logged_at as session_began_at,
+        application_name
+    from connection
+    semi join holders on connection.server = holders.server and connection.pid = holders.pid
 ),
 
 runs as (
@@ -116,41 +136,108 @@ runs as (
         pid,
         started_at as run_started_at,
         logged_at as run_ended_at,
-        application_name as holder_application,
-        fingerprint as holder_fingerprint
+        application_name,
+        fingerprint
     from statement
+    semi join holders on statement.server = holders.server and statement.pid = holders.pid
     where phase not in ('parse', 'bind') and fingerprint is not null
+    union all
+    select
+        server,
+        pid,
+        waiting_since as run_started_at,
+        logged_at as run_ended_at,
+        application_name,
+        fingerprint
+    from lock_wait
+    semi join holders on lock_wait.server = holders.server and lock_wait.pid = holders.pid
+    where fingerprint is not null and waiting_since is not null
+    union all
+    select
+        server,
+        pid,
+        logged_at as run_started_at,
+        logged_at as run_ended_at,
+        application_name,
+        fingerprint
+    from error
+    semi join holders on error.server = holders.server and error.pid = holders.pid
+    where fingerprint is not null
+),
+
+-- of the runs that began at one time, the one that went on longest
+last_run as (
+    select
+        server,
+        pid,
+        run_started_at,
+        max(run_ended_at) as run_ended_at,
+        arg_max(application_name, run_ended_at) as application_name,
+        arg_max(fingerprint, run_ended_at) as fingerprint
+    from runs
+    group by server, pid, run_started_at
+),
+
+held as (
+    select
+        pairs.server,
+        pairs.waiter_pid,
+        pairs.mode,
+        pairs.object,
+        pairs.waiting_since,
+        pairs.waited_ms,
+        pairs.last_outcome,
+        pairs.waiter_application,
+        pairs.fingerprint,
+        pairs.holder_pid,
+        sessions.application_name as session_application,
+        last_run.application_name as run_application,
+        last_run.fingerprint as holder_fingerprint,
+        last_run.run_ended_at,
+        -- process ids come round again: what was logged before the session began is another's
+        coalesce(last_run.run_started_at >= sessions.session_began_at, true) as is_same_session
+    from pairs
+    asof left join sessions
+        on
+            pairs.server = sessions.server
+            and pairs.holder_pid = sessions.pid
+            and pairs.waiting_since >= sessions.session_began_at
+    asof left join last_run
+        on
+            pairs.server = last_run.server
+            and pairs.holder_pid = last_run.pid
+            and pairs.waiting_since >= last_run.run_started_at
 )
 
 select
-    pairs.server,
-    pairs.waiting_since,
-    pairs.waited_ms,
-    case when pairs.last_outcome = 'waiting' then 'still waiting' else pairs.last_outcome end as outcome,
-    pairs.mode,
-    pairs.object,
-    pairs.waiter_pid,
-    pairs.waiter_application,
+    held.server,
+    held.waiting_since,
+    held.waited_ms,
+    case when held.last_outcome = 'waiting' then 'still waiting' else held.last_outcome end as outcome,
+    held.mode,
+    held.object,
+    held.waiter_pid,
+    held.waiter_application,
     waiter_query.query_text as waiter_query,
-    pairs.holder_pid,
-    runs.holder_application,
+    held.holder_pid,
+    coalesce(
+        case when held.is_same_session then held.run_application end, held.session_application
+    ) as holder_application,
     holder_query.query_text as holder_query,
     case
-        when runs.run_ended_at >= pairs.waiting_since then 'running then'
-        when runs.run_ended_at is not null then 'logged before'
+        when not held.is_same_session then null
+        when held.run_ended_at >= held.waiting_since then 'running then'
+        when held.run_ended_at is not null then 'logged before'
     end as holder_basis
-from pairs
-asof left join runs
-    on
-        pairs.server = runs.server
-        and pairs.holder_pid = runs.pid
-        and pairs.waiting_since >= runs.run_started_at
-left join query as waiter_query on pairs.fingerprint = waiter_query.fingerprint
-left join query as holder_query on runs.holder_fingerprint = holder_query.fingerprint
+from held
+left join query as waiter_query on held.fingerprint = waiter_query.fingerprint
+left join query as holder_query on held.holder_fingerprint = holder_query.fingerprint and held.is_same_session
 order by
-    pairs.waited_ms desc nulls last,
-    pairs.waiting_since asc,
-    pairs.server asc,
-    pairs.waiter_pid asc,
-    pairs.holder_pid asc
+    held.waited_ms desc nulls last,
+    held.waiting_since asc,
+    held.server asc,
+    held.waiter_pid asc,
+    held.mode asc,
+    held.object asc,
+    held.holder_pid asc
 limit $top

@@ -9,7 +9,7 @@
 --   share_pct  DOUBLE                    share of all
 --   first_at   TIMESTAMP WITH TIME ZONE  the first
 --   last_at    TIMESTAMP WITH TIME ZONE  the last
---   example    VARCHAR                   first line of one of them
+--   example    VARCHAR                   first line of one of them, where there is no table
 -- Parameters:
 --   $since   TIMESTAMP WITH TIME ZONE  null  from this time on
 --   $until   TIMESTAMP WITH TIME ZONE  null  before this time
@@ -21,7 +21,7 @@ select
     100.0 * count(*) / sum(count(*)) over () as share_pct,
     min(logged_at) as first_at,
     max(logged_at) as last_at,
-    split_part(min(message), chr(10), 1) as example
+    split_part(min(message) filter (where kind is null), chr(10), 1) as example
 from record
 where
     ($since is null or logged_at >= $since)

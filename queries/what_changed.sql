@@ -22,9 +22,7 @@ checkpoints as (
     select
         server,
         started_at as checkpoint_started_at,
-        max(completed_at) over (
-            partition by server order by started_at asc rows between unbounded preceding and current row
-        ) as checkpoint_ended_at
+        max(completed_at) over (partition by server order by started_at asc) as checkpoint_ended_at
     from checkpoint
     where started_at is not null and completed_at is not null
 ),
@@ -47,9 +45,7 @@ vacuums as (
     select
         server,
         started_at as vacuum_started_at,
-        max(logged_at) over (
-            partition by server order by started_at asc rows between unbounded preceding and current row
-        ) as vacuum_ended_at
+        max(logged_at) over (partition by server order by started_at asc) as vacuum_ended_at
     from runs
 ),
 

@@ -107,7 +107,7 @@ def _double(part: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a part is gone": (_lose, "it is gone"),
+    "a part is gone": (_lose, "is gone"),
     "a part lacks rows": (_shorten, "has 1 rows, the ledger says 2"),
     "a part is not ours": (_double, "not known to the ledger"),
 }

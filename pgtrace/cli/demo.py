@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgtrace.cli.app import OutputFormat, app
 
-#: what the demo asks, and with which parameters
-_ANSWERS: tuple[tuple[str, str, dict[str, object]], ...] = (
-    ("read_summary", "What was read", {}),
-    ("slow_queries", "The queries that took the most time", {"top": 8}),
-    ("checkpoint_latency", "Queries while a checkpoint was under way, and not", {}),
-    ("autovacuum_latency", "Queries while autovacuum worked on their table, on another, and not at all", {}),
-    ("temp_files_by_query", "Queries that spilled to temporary files", {"top": 5}),
-    ("lock_waits", "Who waited for whom", {"top": 5}),
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pgtrace.api import LakeHandle
+
+#: what is asked about the busiest server: query, title, columns shown, rows shown
+_ANSWERS = (
+    (
+        "slow_queries",
+        "The queries that took the most time",
+        ("query_text", "calls", "total_ms", "total_pct", "p50_ms", "p95_ms", "p99_ms", "max_ms"),
+        8,
+    ),
+    (
+        "checkpoints",
+        "What the checkpointer did",
+        ("started_at", "completed_at", "reasons", "buffers_written", "write_s", "sync_s", "distance_kb"),
+        8,
+    ),
+    (
+        "checkpoint_latency",
+        "Queries that started while a checkpoint was under way, and at other times",
+        (
+            "query_text",
+            "calls_inside",
+            "calls_outside",
+            "p50_inside",
+            "p50_outside",
+            "p95_inside",
+            "p95_outside",
+            "p95_ratio",
+        ),
+        8,
+    ),
+    (
+        "autovacuum_latency",
+        "Queries while autovacuum worked on their table, on another, and not at all",
+        ("autovacuum", "calls", "mean_ms", "p50_ms", "p95_ms", "p99_ms"),
+        3,
+    ),
+    (
+        "temp_files_by_query",
+        "Queries that spilled to temporary files",
+        ("query_text", "files", "total_bytes", "largest_bytes"),
+        5,
+    ),
+    (
+        "lock_waits",
+        "Who waited for whom",
+        ("waiting_since", "waited_ms", "waiter_query", "mode", "holder_pid", "holder_query", "holder_basis"),
+        5,
+    ),
 )
+_DEFAULT_LAKE = Path("demo") / "lake"
 
 
 @app.command()
@@ -26,21 +70,15 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Logs; each folder in it is a server.")] = Path(
         "sample_logs"
     ),
-    lake: Annotated[Path | None, typer.Option("--lake", help="Keep the lake here; default: a temporary one.")] = None,
+    lake: Annotated[Path, typer.Option("--lake", help="The lake to fill.")] = _DEFAULT_LAKE,
 ) -> None:
-    """Ingest the sample logs and print which queries were slow and what else was going on."""
+    """Ingest the sample logs and print which queries were slow and what else was going on then."""
+    from pgtrace.cli.memory import keep_memory
     from pgtrace.errors import UsageError
 
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; the sample logs are in sample_logs/ of the pgtrace repository")
-    if lake is not None:
-        _show(folder, lake)
-        return
-    with tempfile.TemporaryDirectory(prefix="pgtrace-demo-") as temporary:
-        _show(folder, Path(temporary))
-
-
-def _show(folder: Path, lake: Path) -> None:
+        raise UsageError(f"{folder}: no such folder; the sample logs are in sample_logs/ of pgtrace's repository")
+    keep_memory()
     import pgtrace
     from pgtrace.cli.output import print_rows
     from pgtrace.cli.progress import progress
@@ -48,9 +86,37 @@ def _show(folder: Path, lake: Path) -> None:
     opened = pgtrace.open(lake)
     servers = sorted(item for item in folder.iterdir() if item.is_dir())
     with progress(quiet=False) as reporter:
-        for server in servers:
+        for server in servers or [folder]:
             opened.ingest([str(server)], server=server.name, reporter=reporter)
-        if not servers:
-            opened.ingest([str(folder)], reporter=reporter)
-    for name, title, parameters in _ANSWERS:
-        print_rows(opened.query(name, **parameters).pl(), OutputFormat.table, title)
+    print_rows(opened.query("read_summary").pl(), OutputFormat.table, "What was read")
+    _answer(opened)
+    typer.echo(f"The same data in SQL:  pgtrace sql --lake {lake} 'select * from statement order by duration_ms desc'")
+    typer.echo(f"More questions:        pgtrace query --lake {lake}")
+
+
+def _answer(lake: LakeHandle) -> None:
+    from pgtrace.cli.output import print_rows
+
+    busiest = lake.sql("select server from statement group by 1 order by sum(duration_ms) desc, 1 limit 1").fetchall()
+    if not busiest:
+        typer.echo("There are no statements with a duration in these logs (log_min_duration_statement).")
+        return
+    [[server]] = busiest
+    typer.echo(f"\nThe server that was busiest: {server}\n")
+    for name, title, columns, rows in _ANSWERS:
+        found = lake.query(name, server=server).pl()
+        print_rows(found.select(columns).head(rows), OutputFormat.table, title)
+    typer.echo(_in_words(lake.query("checkpoint_latency", server=server).pl()))
+
+
+def _in_words(checkpoint: pl.DataFrame) -> str:
+    """The overall row of checkpoint_latency as a sentence, with what it does not say."""
+    if checkpoint.is_empty() or checkpoint["p95_ratio"][0] is None:
+        return "No checkpoint was under way in these logs while queries ran.\n"
+    overall = checkpoint.row(0, named=True)
+    return (
+        f"While a checkpoint was under way, the slowest twentieth of the executions took "
+        f"{overall['p95_ratio']:.2f} times as long ({overall['p95_inside']:,.1f} ms against "
+        f"{overall['p95_outside']:,.1f} ms).\n"
+        "That goes together; it does not prove that the checkpoint was the cause.\n"
+    )

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 #: longest text shown in a table's cell; csv and json have it whole
 _WIDEST = 100
-_PIPE_WIDTH = 200
+#: narrowest a column of text becomes on a terminal
+_NARROWEST = 12
+#: where output goes to a file there is no edge to fit
+_NO_EDGE = 10_000
 
 
 def print_rows(rows: pl.DataFrame, output: OutputFormat, title: str | None = None) -> None:
@@ -29,39 +32,48 @@ def print_rows(rows: pl.DataFrame, output: OutputFormat, title: str | None = Non
         from pgtrace.report.csvfile import with_iso_times
 
         sys.stdout.write(with_iso_times(rows).write_json() + "\n")
+    elif sys.stdout.isatty():
+        raise UsageError("parquet is not for a terminal: send it to a file, as in --format parquet > rows.parquet")
     else:
-        if sys.stdout.isatty():
-            raise UsageError(
-                "parquet is not for a terminal: send it to a file, as in pgtrace query NAME --format parquet > f"
-            )
         rows.write_parquet(sys.stdout.buffer)
 
 
 def _print_table(rows: pl.DataFrame, title: str | None) -> None:
+    import polars as pl
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, dtype in rows.schema.items():
-        is_text = not dtype.is_numeric()
-        table.add_column(name, justify="left" if is_text else "right", overflow="ellipsis", no_wrap=True)
-    for row in rows.iter_rows():
-        table.add_row(*(Text(_cell(value)) for value in row))
+    console = Console(width=None if sys.stdout.isatty() else _NO_EDGE)
+    if title is not None:
+        console.print(Text(title, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    cells = [[_cell(value) for value in row] for row in rows.iter_rows()]
+    for number, (name, dtype) in enumerate(rows.schema.items()):
+        is_text = dtype in (pl.String, pl.List)
+        width = max([len(name), *(len(row[number]) for row in cells)])
+        table.add_column(
+            name,
+            justify="right" if dtype.is_numeric() else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+            min_width=min(width, _NARROWEST) if is_text else width,
+        )
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)
-    if rows.is_empty():
-        console.print("no rows")
+    if not cells:
+        console.print("no rows\n")
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     if isinstance(value, list):

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from pgtrace.errors import PgtraceError
+from pgtrace.errors import LakeError, PgtraceError
 from pgtrace.ingest.carry import Waiting, from_bytes, join_rows, to_bytes
 from pgtrace.ingest.chunks import Chunk, Stream, chunks
 from pgtrace.ingest.reader import Rows, format_named, read_chunk
@@ -86,6 +86,8 @@ class SourceReader:
                 stream.skip(self._state.offset)
                 for chunk, rows in self._in_order(stream):
                     self._take(chunk, rows, ends, known_queries)
+        except LakeError:
+            raise  # of the chunk at hand some rows may be staged and others not: it must not be committed
         except PgtraceError as error:
             self.result.status, self.result.message = "failed", str(error)
         self._commit(ends)
@@ -97,17 +99,22 @@ class SourceReader:
         log_format = format_named(self._reading.log_format)
         ahead: deque[tuple[Chunk, Future[Rows] | None]] = deque()
         failure: PgtraceError | None = None
-        try:
-            for chunk in chunks(stream, log_format, self._reading, self._state.offset, self._state.line_no):
-                if chunk.is_last_record and self._is_unfinished(chunk):
-                    ahead.append((chunk, None))
-                    continue
-                future = self._workers.executor.submit(read_chunk, chunk, self._reading, self._state.source_id)
-                ahead.append((replace(chunk, data=b""), future))
-                if len(ahead) > self._workers.at_once:
-                    yield _finished(*ahead.popleft())
-        except PgtraceError as error:
-            failure = error  # a stream that breaks off: what was read before it is not lost
+        cut = chunks(stream, log_format, self._reading, self._state.offset, self._state.line_no)
+        while True:
+            try:
+                chunk = next(cut, None)
+            except PgtraceError as error:
+                failure = error  # a stream that breaks off: what was read before it is not lost
+                break
+            if chunk is None:
+                break
+            if chunk.is_last_record and self._is_unfinished(chunk):
+                ahead.append((chunk, None))
+                continue
+            future = self._workers.executor.submit(read_chunk, chunk, self._reading, self._state.source_id)
+            ahead.append((replace(chunk, data=b""), future))
+            if len(ahead) > self._workers.at_once:
+                yield _finished(*ahead.popleft())  # where this raises, no chunk behind it may be taken
         while ahead:
             yield _finished(*ahead.popleft())
         if failure is not None:

@@ -18,7 +18,7 @@ from pgtrace.lake.steps import reached
 from pgtrace.schema import Table
 
 #: rows are written when so much of one table has come together
-_BUFFER_BYTES = 32 * 1024 * 1024
+_BUFFER_BYTES = 24 * 1024 * 1024
 _ROWS_PER_GROUP = 200_000
 #: kinds of provisional parts: the last record of a source that may grow, and rows that later lines may take back
 TAIL, OPEN = "tail", "open"

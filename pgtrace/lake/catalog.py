@@ -73,7 +73,9 @@ def _stored(layout: Layout, table: Table) -> str:
     )
     return (
         f"select {_SERVER_IN_PATH} as server, {_quoted(table.stored_columns)} "
-        f"from read_parquet({_literal(layout.glob(table.name))}, hive_partitioning = false, schema = map {{{fields}}})"
+        f"from read_parquet({_literal(layout.glob(table.name))}, hive_partitioning = false, filename = true, "
+        # without filename = true DuckDB 2.0 fails on `where server = … order by … limit` (late materialization)
+        f"schema = map {{{fields}}})"
     )
 
 

@@ -6,24 +6,27 @@ import fcntl
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from typing import IO
 
 import duckdb
 import polars as pl
 
 from pgtrace.errors import LakeError
 from pgtrace.lake import catalog, upkeep
-from pgtrace.lake.batch import Batch, finish
+from pgtrace.lake.batch import Batch, finish, sync
+from pgtrace.lake.failures import telling
 from pgtrace.lake.layout import Layout
 from pgtrace.lake.ledger import Ledger, SourceState
 from pgtrace.schema import Column, Table, polars_schema
 
 _POLL_SECONDS = 0.2
-#: with more sources than this the table ``source`` is brought up to date once at the end, not with every batch
-_FEW_SOURCES = 200
+#: lock files that this process holds open
+_open_locks: set[IO[str]] = set()
 
 
 class Writer:
@@ -53,14 +56,18 @@ class Lake:
         self._layout = Layout(path.resolve())
         self._tables = tables
         self._views = views or {}
-        try:
-            self._layout.tables.mkdir(parents=True, exist_ok=True)
-            self.ledger = Ledger(self._layout.ledger)
-            self._add_empty_parts()
-        except (OSError, duckdb.Error) as error:
-            raise LakeError(f"{path}: the lake cannot be opened: {error}") from None
         self._definitions = catalog.definitions(self._layout, self._tables, self._views)
-        self.refresh_catalog()
+        with telling(f"{path}: the lake cannot be opened"):
+            self._layout.tables.mkdir(parents=True, exist_ok=True)
+            if _is_ledger_lost(self._layout):
+                raise LakeError(
+                    f"{self._layout.ledger}: is gone, and without it every log would be read into the lake once more; "
+                    "restore it or ingest into a new lake"
+                )
+            with telling(str(self._layout.ledger)):
+                self.ledger = Ledger(self._layout.ledger)
+            self._add_empty_parts()
+            self.refresh_catalog()
 
     @property
     def path(self) -> Path:
@@ -88,8 +95,11 @@ class Lake:
             writer.recover()
             try:
                 yield writer
-            finally:
-                _write_sources(self._layout, self.ledger)
+            except BaseException:
+                with suppress(LakeError):  # the next writer does it
+                    _write_sources(self._layout, self.ledger)
+                raise
+            _write_sources(self._layout, self.ledger)
 
     def compact(self) -> tuple[int, int]:
         """Merge small parts; see ``upkeep.compact``."""
@@ -113,6 +123,14 @@ class Lake:
             _write_sources(self._layout, self.ledger)
 
 
+def _is_ledger_lost(layout: Layout) -> bool:
+    """Whether there are parts and no ledger that knows them."""
+    if layout.ledger.exists() and layout.ledger.stat().st_size:
+        return False
+    own = {layout.empty_part(folder.name) for folder in layout.tables.iterdir()}
+    return any(path not in own for path in layout.tables.glob("*/*/*/*.parquet"))
+
+
 def _write_sources(layout: Layout, ledger: Ledger) -> None:
     """Table ``source`` from the ledger."""
     names = {"server": Column("server"), **catalog.SOURCE.columns}
@@ -128,18 +146,49 @@ def _write_sources(layout: Layout, ledger: Ledger) -> None:
 
 def _write_frame(path: Path, frame: pl.DataFrame, keep: bool = False) -> None:
     """Write a small file that appears whole; ``keep`` leaves one that is there and has the same columns."""
-    if keep and path.exists() and pl.read_parquet_schema(path) == frame.schema:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    frame.write_parquet(partial)
-    partial.replace(path)
+    if keep and path.exists():
+        with suppress(pl.exceptions.PolarsError):  # a file that was torn is written again
+            if pl.read_parquet_schema(path) == frame.schema:
+                return
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    with telling(f"{path}: cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            frame.write_parquet(partial)
+            sync(partial)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _closed_in_forks(file: IO[str]) -> Iterator[None]:
+    """A worker that was forked would hold the lock on behalf of a writer that was killed."""
+    _open_locks.add(file)
+    try:
+        yield
+    finally:
+        _open_locks.discard(file)
+
+
+def _close_locks() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for file in _open_locks:
+        os.dup2(nothing, file.fileno())
+    os.close(nothing)
+    _open_locks.clear()
+
+
+os.register_at_fork(after_in_child=_close_locks)
 
 
 @contextmanager
 def _locked(path: Path, on_wait: Callable[[str], None] | None) -> Iterator[None]:
     """Hold an exclusive lock on ``path``; the system drops it when the process dies."""
-    with path.open("a+") as file:
+    with telling(f"{path}: cannot be locked"):
+        file = path.open("a+")
+    with file, _closed_in_forks(file):
         told = False
         while True:
             try:
