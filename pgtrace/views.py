@@ -39,7 +39,10 @@ from (
     where waiting_since is not null
 )
 -- a wait writes several messages, the last one says how it ended; times may be whole seconds
-where next_since is null or next_since > waiting_since + interval 1 second or outcome not in ('waiting', 'deadlock avoided')
+where
+    next_since is null
+    or next_since > waiting_since + interval 1 second
+    or outcome not in ('waiting', 'deadlock avoided')
 union all
 select
     server, source_id, line_no, 'backend', 'temporary file',

@@ -44,7 +44,7 @@ select
     lsn_text(redo_lsn) as redo_lsn
 from checkpoint
 where
-    ($since is null or logged_at >= $since)
-    and ($until is null or logged_at < $until)
+    ($since is null or coalesce(completed_at, started_at) >= $since)
+    and ($until is null or coalesce(started_at, completed_at) < $until)
     and ($server is null or server = $server)
 order by server asc, logged_at asc, source_id asc, line_no asc

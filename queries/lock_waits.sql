@@ -6,7 +6,7 @@
 -- A statement is only known if it was logged: with its duration, with an error, or because it waited for a lock itself.
 --
 -- Reads:
---   lock_wait, statement, error, connection, query
+--   lock_wait, statement, error, connection, record, query
 -- Columns:
 --   server              VARCHAR                   server
 --   waiting_since       TIMESTAMP WITH TIME ZONE  when the wait began
@@ -18,6 +18,7 @@
 --   waiter_application  VARCHAR                   its application
 --   waiter_query        VARCHAR                   what it wanted to run
 --   holder_pid          BIGINT                    process that held the lock
+--   holder_process      VARCHAR                   kind of process, such as autovacuum worker (%b)
 --   holder_application  VARCHAR                   its application, as of that query
 --   holder_query        VARCHAR                   what it was running, or had run last
 --   holder_basis        VARCHAR                   running then or logged before: how holder_query is known
@@ -165,6 +166,19 @@ runs as (
     where fingerprint is not null
 ),
 
+-- what the process calls itself the next time it writes; its own kind is in no message about the wait
+introductions as (
+    select
+        server,
+        pid,
+        logged_at as introduced_at,
+        max(backend_type) as backend_type
+    from record
+    semi join holders on record.server = holders.server and record.pid = holders.pid
+    where backend_type is not null
+    group by server, pid, logged_at
+),
+
 -- of the runs that began at one time, the one that went on longest
 last_run as (
     select
@@ -190,6 +204,7 @@ held as (
         pairs.waiter_application,
         pairs.fingerprint,
         pairs.holder_pid,
+        introductions.backend_type as holder_process,
         sessions.application_name as session_application,
         last_run.application_name as run_application,
         last_run.fingerprint as holder_fingerprint,
@@ -202,6 +217,11 @@ held as (
             pairs.server = sessions.server
             and pairs.holder_pid = sessions.pid
             and pairs.waiting_since >= sessions.session_began_at
+    asof left join introductions
+        on
+            pairs.server = introductions.server
+            and pairs.holder_pid = introductions.pid
+            and pairs.waiting_since <= introductions.introduced_at
     asof left join last_run
         on
             pairs.server = last_run.server
@@ -220,6 +240,7 @@ select
     held.waiter_application,
     waiter_query.query_text as waiter_query,
     held.holder_pid,
+    held.holder_process,
     coalesce(
         case when held.is_same_session then held.run_application end, held.session_application
     ) as holder_application,

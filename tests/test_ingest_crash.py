@@ -45,7 +45,9 @@ def assert_as_if_undisturbed(path: Path, expected: Contents) -> None:
     assert not list(path.glob("staging/*"))
 
 
-def child(lake: Path, action: str, step: str, number: int, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+def child(
+    lake: Path, action: str, step: str, number: int, limit: int | None = None
+) -> subprocess.CompletedProcess[str]:
     """Another process at work on the lake; it dies as asked, or may write files of at most ``limit`` bytes."""
     logs = map(str, LOGS if action == "ingest" else ())
     command = [sys.executable, "-W", "ignore", str(CHILD), str(lake), action, step, str(number), *logs]
@@ -55,7 +57,7 @@ def child(lake: Path, action: str, step: str, number: int, limit: int | None = N
         def shrink() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=shrink)  # noqa: PLW1509
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=shrink)
 
 
 def killed(lake: Path, action: str, step: str, number: int) -> None:

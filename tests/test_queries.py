@@ -1,7 +1,7 @@
 """The named queries: each one's cases in tests/queries/NAME.toml, and what holds for all of them.
 
-A case gives rows of tables, parameters, and the rows to expect, each with the columns that matter; ``"<null>"`` stands for
-null, which TOML has not. ``every.TABLE`` holds values that every given row of that table shares.
+A case gives rows of tables, parameters, and the rows to expect, each with the columns that matter; ``"<null>"`` stands
+for null, which TOML has not. ``every.TABLE`` holds values that every given row of that table shares.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from pgtrace.views import VIEW_TABLES, VIEWS
 HERE = Path(__file__).parent
 CASES = HERE / "queries"
 NAMES = sorted(queries())
-ORIGIN = {"server": "a", "source_id": "s"}
 
 
 def cases() -> Iterator[Any]:
@@ -63,26 +62,29 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_case(name: str, every: dict[str, Any], case: dict[str, Any], database: duckdb.DuckDBPyConnection) -> None:
     for table, rows in case["given"].items():
         columns = {**SERVER, **described_tables()[table].columns}
+        given = [_nulls({**every.get(table, {}), **row}) for row in rows]
+        assert {key for row in given for key in row} <= set(columns), f"{table} has no such column"
+        origins = [{"server": "a", "source_id": "s", "line_no": number} for number in range(1, len(given) + 1)]
         whole = [
-            {**(ORIGIN if "line_no" in columns else {}), "line_no": number, **every.get(table, {}), **row}
-            for number, row in enumerate(rows, 1)
+            {**{key: value for key, value in origin.items() if key in columns}, **row}
+            for origin, row in zip(origins, given, strict=True)
         ]
-        known = [
-            {key: value for key, value in row.items() if key != "line_no" or "line_no" in columns} for row in whole
-        ]
-        assert {key for row in known for key in row} <= set(columns), f"{table} has no such column"
-        frame = pl.DataFrame(known, schema=polars_schema(columns))
+        frame = pl.DataFrame(whole, schema=polars_schema(columns))
         database.register("given", frame)
         database.execute(f'insert into "{table}" by name select * from given')
         database.unregister("given")
 
     found = run(database, name, case.get("parameters", {})).pl().to_dicts()
 
-    wanted = [{key: None if value == "<null>" else value for key, value in row.items()} for row in case["expect"]]
+    wanted = [_nulls(row) for row in case["expect"]]
     assert {key for row in wanted for key in row} <= set(find(name).columns)
     shown = [{key: row[key] for key in want} for row, want in zip(found, wanted, strict=False)]
     assert shown == [_close(row) for row in wanted]
     assert len(found) == len(wanted), found[len(wanted) :]
+
+
+def _nulls(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if value == "<null>" else value for key, value in row.items()}
 
 
 def _close(row: dict[str, Any]) -> dict[str, Any]:

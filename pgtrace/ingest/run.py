@@ -90,7 +90,7 @@ class SourceReader:
             raise  # of the chunk at hand some rows may be staged and others not: it must not be committed
         except PgtraceError as error:
             self.result.status, self.result.message = "failed", str(error)
-        self._commit(ends)
+        self._commit(ends, is_whole=self.result.status != "failed")
         self.result.seconds = time.monotonic() - begun
         return self.result
 
@@ -143,7 +143,7 @@ class SourceReader:
                 self._batch.write(table, frame, TAIL if is_tail else "")
         self._count(rows, is_tail)
         if self._batch_bytes >= BATCH_BYTES and not chunk.is_last_record:
-            self._commit(ends)
+            self._commit(ends, is_whole=False)
 
     def _begin(self, ends: OpenEnds) -> None:
         if self._batch is not None:
@@ -184,8 +184,12 @@ class SourceReader:
         )
         self._workers.reporter.advance(self._source.label, rows.chunk_bytes)
 
-    def _commit(self, ends: OpenEnds) -> None:
-        """Commit what came together, also when that is only the news that nothing is new."""
+    def _commit(self, ends: OpenEnds, is_whole: bool) -> None:
+        """Commit what came together, also when that is only the news that nothing is new.
+
+        ``is_whole`` says that the source was read to its end. Only then is its time of change noted, by which the next
+        ingest knows a file that it need not open: after a kill the rest of the file would pass for read.
+        """
         self._begin(ends)
         assert self._batch is not None
         for table, frame in self._open_rows.items():
@@ -194,7 +198,12 @@ class SourceReader:
                 self.result.statements += frame.height
         carry = to_bytes(ends.waiting)
         state = self._state if self._state.tail_lines else replace(self._state, carry=carry)
-        self._state = replace(state, carry_after_tail=carry, ingested_at=datetime.now(UTC))
+        self._state = replace(
+            state,
+            carry_after_tail=carry,
+            ingested_at=datetime.now(UTC),
+            mtime_ns=self._source.mtime_ns if is_whole else None,
+        )
         self._batch.commit(self._state)
         self._batch = None
 

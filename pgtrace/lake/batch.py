@@ -99,6 +99,16 @@ def write_part(path: Path, rows: pl.DataFrame) -> int:
         return path.stat().st_size
 
 
+def merge_parts(path: Path, parts: Sequence[Path]) -> int:
+    """Write the rows of several Parquet files into one, a stretch at a time; returns its size. Raises LakeError."""
+    with telling(f"{path}: cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = pl.concat([pl.scan_parquet(part, hive_partitioning=False) for part in parts], how="diagonal")
+        rows.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=_ROWS_PER_GROUP)
+        sync(path)
+        return path.stat().st_size
+
+
 def sync_staged(layout: Layout, staging: str) -> None:
     """Wait until the names of staged parts are on disk, from the lake's own folder down. Before a batch is recorded.
 

@@ -20,7 +20,7 @@ from pgtrace.errors import LakeError
 from pgtrace.lake import catalog, upkeep
 from pgtrace.lake.batch import Batch, finish, sync
 from pgtrace.lake.failures import telling
-from pgtrace.lake.layout import Layout
+from pgtrace.lake.layout import Layout, check_server
 from pgtrace.lake.ledger import Ledger, SourceState
 from pgtrace.schema import Column, Table, polars_schema
 
@@ -38,7 +38,8 @@ class Writer:
         self._tables = tables
 
     def batch(self, source: SourceState) -> Batch:
-        """A batch of rows of ``source``, from its offset on."""
+        """A batch of rows of ``source``, from its offset on. Raises UsageError for a server that cannot be a folder."""
+        check_server(source.server)
         return Batch(self._layout, self.ledger, self._tables, source)
 
     def recover(self) -> None:
@@ -50,7 +51,10 @@ class Writer:
 
 
 class Lake:
-    """A lake at ``path`` with these tables; it is made where there is none. Raises LakeError where that fails."""
+    """A lake at ``path`` with these tables; it is made where there is none. Raises LakeError where that fails.
+
+    Opening finishes what a writer left that died, unless another writes: that one did it when it began.
+    """
 
     def __init__(self, path: Path, tables: Mapping[str, Table], views: Mapping[str, str] | None = None):
         self._layout = Layout(path.resolve())
@@ -67,6 +71,7 @@ class Lake:
             with telling(str(self._layout.ledger)):
                 self.ledger = Ledger(self._layout.ledger)
             self._add_empty_parts()
+            self._recover()
             self.refresh_catalog()
 
     @property
@@ -116,6 +121,13 @@ class Lake:
         with self.writer():
             return upkeep.audit(self._layout, self.ledger, self.connect())
 
+    def _recover(self) -> None:
+        if not self.ledger.unfinished():
+            return
+        with self._layout.lock.open("a+") as file, _closed_in_forks(file), suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Writer(self._layout, self.ledger, self._tables).recover()
+
     def _add_empty_parts(self) -> None:
         for table in self._tables.values():
             _write_frame(self._layout.empty_part(table.name), polars_schema(table.stored_columns).to_frame(), keep=True)
@@ -137,6 +149,7 @@ def _write_sources(layout: Layout, ledger: Ledger) -> None:
     rows = [
         {
             **{name: getattr(state, name, None) for name in names},
+            "path": state.path.encode(errors="backslashreplace").decode(),  # a name on disk need not be UTF-8
             "read_bytes": state.offset + state.tail_bytes,
         }
         for state in ledger.sources()

@@ -14,8 +14,12 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import quote
 
+from pgtrace.errors import UsageError
+
 #: what Hive, Spark and DuckDB call the folder of rows without a value
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+#: bytes; file systems allow 255, and ``server=`` takes some
+_LONGEST_NAME = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,18 @@ class Layout:
         """All parts of a table, for DuckDB's read_parquet; its own path may hold what a glob takes for a sign."""
         root = "".join(f"[{letter}]" if letter in "[*?{" else letter for letter in self.tables.as_posix())
         return f"{root}/{table}/*/*/*.parquet"
+
+
+def check_server(server: str) -> None:
+    """Raises UsageError for a name that no folder can have: empty, not UTF-8, or longer than file systems allow."""
+    try:
+        encoded = quote(server, safe="")
+    except UnicodeEncodeError:
+        raise UsageError(f"server {server!a}: the name is not valid UTF-8; give another with --server") from None
+    if not encoded:
+        raise UsageError("the server's name is empty; give one with --server")
+    if len(encoded) > _LONGEST_NAME:
+        raise UsageError(f"server '{server[:40]}…': the name is too long for a folder; give a shorter --server")
 
 
 def part_path(table: str, server: str, day: date | None, name: str) -> str:

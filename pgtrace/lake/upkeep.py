@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from pgtrace.errors import LakeError
-from pgtrace.lake.batch import TAIL, finish, sync_staged, write_part
+from pgtrace.lake.batch import TAIL, finish, merge_parts, sync_staged
 from pgtrace.lake.failures import first_line, telling
 from pgtrace.lake.layout import Layout, part_path
 from pgtrace.lake.ledger import Ledger, Part, SourceState
@@ -32,15 +32,17 @@ def compact(layout: Layout, ledger: Ledger) -> tuple[int, int]:
     """
     merged = made = 0
     for group in _groups(ledger.parts()):
-        rows = pl.concat([_whole(layout, part) for part in group], how="diagonal")
+        for part in group:
+            _check_whole(layout, part)
         first = group[0]
         name = "compact-" + hashlib.sha256("\n".join(part.path for part in group).encode()).hexdigest()[:16]
         path = part_path(first.table, first.server, first.day, name)
         staging = f"compact-{uuid.uuid4().hex[:8]}"
-        size = write_part(layout.staging / staging / path, rows)
+        size = merge_parts(layout.staging / staging / path, [layout.root / part.path for part in group])
         sync_staged(layout, staging)
         reached("staged")
-        part = Part(path, first.table, first.server, first.day, None, rows.height, size)
+        rows = sum(part.rows for part in group)
+        part = Part(path, first.table, first.server, first.day, None, rows, size)
         batch_id = ledger.record(staging, [part], [part.path for part in group], None)
         reached("recorded")
         finish(layout, ledger, batch_id, staging)
@@ -48,14 +50,13 @@ def compact(layout: Layout, ledger: Ledger) -> tuple[int, int]:
     return merged, made
 
 
-def _whole(layout: Layout, part: Part) -> pl.DataFrame:
-    """A part's rows. Raises LakeError where some are missing: merging would hide that from the audit."""
+def _check_whole(layout: Layout, part: Part) -> None:
+    """Raises LakeError where rows of a part are missing: merging would hide that from the audit."""
     path = layout.root / part.path
     with telling(f"{path}: cannot be read; restore it or ingest into a new lake"):
-        rows = pl.read_parquet(path, hive_partitioning=False)
-    if rows.height != part.rows:
-        raise LakeError(f"{path}: has {rows.height} rows, the ledger says {part.rows}; restore it first")
-    return rows
+        rows = pl.scan_parquet(path, hive_partitioning=False).select(pl.len()).collect().item()
+    if rows != part.rows:
+        raise LakeError(f"{path}: has {rows} rows, the ledger says {part.rows}; restore it first")
 
 
 def _groups(parts: list[Part]) -> Iterator[list[Part]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 
 import pgtrace
 from pgtrace.ingest import chunks, run
@@ -29,12 +30,9 @@ def main(lake: str, action: str, step: str, number: str, *logs: str) -> None:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def small_chunks(*arguments: object) -> object:
-        return chunks.chunks(*arguments, size=CHUNK_BYTES)  # type: ignore[arg-type]
-
     for module in (batch, upkeep):
         vars(module)["reached"] = reached
-    vars(run).update(chunks=small_chunks, BATCH_BYTES=BATCH_BYTES)
+    vars(run).update(chunks=partial(chunks.chunks, size=CHUNK_BYTES), BATCH_BYTES=BATCH_BYTES)
     opened = pgtrace.open(lake)
     if action == "ingest":
         opened.ingest(list(logs))

@@ -1,0 +1,5 @@
+"""``python -m pgtrace`` is ``pgtrace``."""
+
+from pgtrace.cli import main
+
+main()

@@ -1,1 +1,0 @@
-"""Effects and causes: statistics over what the queries return."""
