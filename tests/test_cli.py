@@ -89,9 +89,7 @@ def test_one_bad_source_does_not_keep_the_others_out(pgtrace: Run, tmp_path: Pat
 
 def test_formats_of_rows(pgtrace: Run) -> None:
     pgtrace("ingest", LOG)
-    sql = (
-        """select timestamptz '2026-11-24 06:00:00+00' as at, 'a "b", c' as text, ['x', 'y z'] as list, null"""
-    )
+    sql = """select timestamptz '2026-11-24 06:00:00+00' as at, 'a "b", c' as text, ['x', 'y z'] as list, null"""
     as_csv = pgtrace("sql", sql, "--format", "csv").stdout.decode()
     assert as_csv == 'at,text,list,NULL\r\n2026-11-24T06:00:00.000000Z,"a ""b"", c","{""x"",""y z""}",\r\n'
     assert json.loads(pgtrace("sql", sql, "--format", "json").stdout) == [
