@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pgtrace.schema import ORIGIN, SESSION, Column, Table, polars_schema
@@ -117,14 +118,14 @@ class MessageType:
         """Few and wide steps: a call into Polars costs as much as reading some hundred rows."""
         import polars as pl
 
-        first = pl.col("message").str.extract_groups(_ascii(self.patterns[0]))
-        records = records.with_columns(first.alias("0")).filter(pl.col("0").struct[0].is_not_null())
+        first = _groups(_Reading("0", "message", self.patterns[0], None, None))
+        records = records.with_columns(first).filter(pl.col("0").struct[0].is_not_null())
         readings = list(self._readings())
         strict = [reading for reading in readings if not reading.only_if_null]
         general = [reading for reading in readings if reading.only_if_null]
-        records = records.with_columns(reading.groups() for reading in strict)
+        records = records.with_columns(_groups(reading) for reading in strict)
         if general:
-            records = records.with_columns(reading.groups() for reading in general)
+            records = records.with_columns(_groups(reading) for reading in general)
         fields: dict[str, list[pl.Expr]] = {}
         for place, pattern in [("0", self.patterns[0]), *((reading.place, reading.pattern) for reading in readings)]:
             for name in named_groups([pattern]):
@@ -160,15 +161,18 @@ class _Reading:
     literal: str | None
     only_if_null: str | None
 
-    def groups(self) -> pl.Expr:
-        import polars as pl
 
-        text = pl.col(self.source)
-        if self.literal is not None:
-            text = pl.when(text.str.starts_with(self.literal)).then(text)
-        if self.only_if_null is not None:
-            text = pl.when(pl.col(self.only_if_null).struct[0].is_null()).then(text)
-        return text.str.extract_groups(_ascii(self.pattern)).alias(self.place)
+@cache
+def _groups(reading: _Reading) -> pl.Expr:
+    """The groups of a pattern as a struct; made once, since making it compiles the pattern."""
+    import polars as pl
+
+    text = pl.col(reading.source)
+    if reading.literal is not None:
+        text = pl.when(text.str.starts_with(reading.literal)).then(text)
+    if reading.only_if_null is not None:
+        text = pl.when(pl.col(reading.only_if_null).struct[0].is_null()).then(text)
+    return text.str.extract_groups(_ascii(reading.pattern)).alias(reading.place)
 
 
 def _ascii(pattern: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pgtrace.units import Lsn
@@ -71,9 +72,14 @@ class Table:
 
 def polars_type(python_type: Any) -> pl.DataType:
     """The Polars type that stores ``python_type``."""
+    return _polars_types()[python_type]
+
+
+@cache
+def _polars_types() -> dict[Any, pl.DataType]:
     import polars as pl
 
-    types: dict[Any, pl.DataType] = {
+    return {
         str: pl.String(),
         int: pl.Int64(),
         float: pl.Float64(),
@@ -83,7 +89,6 @@ def polars_type(python_type: Any) -> pl.DataType:
         list[str]: pl.List(pl.String()),
         list[int]: pl.List(pl.Int64()),
     }
-    return types[python_type]
 
 
 def polars_schema(columns: Mapping[str, Column]) -> pl.Schema:

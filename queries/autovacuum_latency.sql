@@ -50,17 +50,31 @@ any_run as (
     from runs
 ),
 
-named_run as (
+relations as (
     select
+        row_number() over () as relation_no,
         server,
         database_name,
-        relation_name,
         schema_name,
-        started_at as run_started_at,
-        max(ended_at) over (
-            partition by server, database_name, schema_name, relation_name order by started_at asc
-        ) as run_ended_at
+        relation_name
     from runs
+    group by server, database_name, schema_name, relation_name
+),
+
+names as (
+    select
+        relation_no,
+        server,
+        database_name,
+        unnest([relation_name, schema_name || '.' || relation_name]) as mention
+    from relations
+    union all
+    select
+        relation_no,
+        server,
+        null as database_name,
+        unnest([relation_name, schema_name || '.' || relation_name]) as mention
+    from relations
 ),
 
 mentioned as (
@@ -70,87 +84,84 @@ mentioned as (
     from query
 ),
 
-names as (
-    select
-        server,
-        database_name,
-        schema_name,
-        relation_name,
-        unnest([relation_name, schema_name || '.' || relation_name]) as mention
-    from named_run
-    group by server, database_name, schema_name, relation_name
-),
-
-vacuumed as (
+-- many shapes name the same relations: runs are looked up for such a set, not for each shape
+shapes as (
     select
         mentioned.fingerprint,
         names.server,
         names.database_name,
-        names.schema_name,
-        names.relation_name
+        list_sort(list(distinct names.relation_no)) as relation_nos
     from mentioned
     inner join names on mentioned.mention = names.mention
-    group by mentioned.fingerprint, names.server, names.database_name, names.schema_name, names.relation_name
+    group by mentioned.fingerprint, names.server, names.database_name
+),
+
+shapes_by_set as (
+    select
+        fingerprint,
+        server,
+        database_name,
+        relation_nos,
+        dense_rank() over (order by relation_nos asc) as set_no
+    from shapes
+),
+
+members as (
+    select
+        set_no,
+        unnest(relation_nos) as relation_no
+    from shapes_by_set
+    group by set_no, relation_nos
+),
+
+set_run as (
+    select
+        members.set_no,
+        runs.started_at as run_started_at,
+        max(runs.ended_at) over (partition by members.set_no order by runs.started_at asc) as run_ended_at
+    from members
+    inner join relations on members.relation_no = relations.relation_no
+    inner join runs
+        on
+            relations.server = runs.server
+            and relations.database_name = runs.database_name
+            and relations.schema_name = runs.schema_name
+            and relations.relation_name = runs.relation_name
 ),
 
 executions as (
     select
-        row_number() over () as execution,
-        server,
-        database_name,
-        started_at,
-        fingerprint,
-        duration_ms
+        statement.server,
+        statement.started_at,
+        statement.duration_ms,
+        shapes_by_set.set_no
     from statement
+    left join shapes_by_set
+        on
+            statement.fingerprint = shapes_by_set.fingerprint
+            and statement.server = shapes_by_set.server
+            and statement.database_name is not distinct from shapes_by_set.database_name
     where
-        phase not in ('parse', 'bind')
-        and ($since is null or started_at >= $since)
-        and ($until is null or started_at < $until)
-        and ($server is null or server = $server)
-        and ($fingerprint is null or fingerprint = $fingerprint)
-),
-
-on_vacuumed as (
-    select
-        executions.execution,
-        executions.started_at,
-        vacuumed.server,
-        vacuumed.database_name,
-        vacuumed.schema_name,
-        vacuumed.relation_name
-    from executions
-    inner join vacuumed
-        on
-            executions.fingerprint = vacuumed.fingerprint
-            and executions.server = vacuumed.server
-            and coalesce(executions.database_name, vacuumed.database_name) = vacuumed.database_name
-),
-
-on_same as (
-    select distinct on_vacuumed.execution
-    from on_vacuumed
-    asof inner join named_run
-        on
-            on_vacuumed.server = named_run.server
-            and on_vacuumed.database_name = named_run.database_name
-            and on_vacuumed.schema_name = named_run.schema_name
-            and on_vacuumed.relation_name = named_run.relation_name
-            and on_vacuumed.started_at >= named_run.run_started_at
-    where on_vacuumed.started_at < named_run.run_ended_at
+        statement.phase not in ('parse', 'bind')
+        and ($since is null or statement.started_at >= $since)
+        and ($until is null or statement.started_at < $until)
+        and ($server is null or statement.server = $server)
+        and ($fingerprint is null or statement.fingerprint = $fingerprint)
 ),
 
 placed as (
     select
         executions.duration_ms,
         case
-            when on_same.execution is not null then 'same relation'
+            when executions.started_at < set_run.run_ended_at then 'same relation'
             when executions.started_at < any_run.run_ended_at then 'other relation'
             else 'none'
         end as autovacuum
     from executions
     asof left join any_run
         on executions.server = any_run.server and executions.started_at >= any_run.run_started_at
-    left join on_same on executions.execution = on_same.execution
+    asof left join set_run
+        on executions.set_no = set_run.set_no and executions.started_at >= set_run.run_started_at
 ),
 
 compared as (

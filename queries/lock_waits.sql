@@ -112,13 +112,22 @@ pairs as (
         and ($until is null or waiting_since < $until)
 ),
 
+moments as (
+    select
+        server,
+        holder_pid as pid,
+        waiting_since
+    from pairs
+    where holder_pid is not null
+    group by server, holder_pid, waiting_since
+),
+
 holders as (
     select
         server,
-        holder_pid as pid
-    from pairs
-    where holder_pid is not null
-    group by server, holder_pid
+        pid
+    from moments
+    group by server, pid
 ),
 
 sessions as (
@@ -172,24 +181,43 @@ introductions as (
         server,
         pid,
         logged_at as introduced_at,
-        max(backend_type) as backend_type
+        backend_type
     from record
     semi join holders on record.server = holders.server and record.pid = holders.pid
     where backend_type is not null
-    group by server, pid, logged_at
+),
+
+last_start as (
+    select
+        moments.server,
+        moments.pid,
+        moments.waiting_since,
+        runs.run_started_at
+    from moments
+    asof inner join runs
+        on
+            moments.server = runs.server
+            and moments.pid = runs.pid
+            and moments.waiting_since >= runs.run_started_at
 ),
 
 -- of the runs that began at one time, the one that went on longest
 last_run as (
     select
-        server,
-        pid,
-        run_started_at,
-        max(run_ended_at) as run_ended_at,
-        arg_max(application_name, run_ended_at) as application_name,
-        arg_max(fingerprint, run_ended_at) as fingerprint
-    from runs
-    group by server, pid, run_started_at
+        last_start.server,
+        last_start.pid,
+        last_start.waiting_since,
+        last_start.run_started_at,
+        max(runs.run_ended_at) as run_ended_at,
+        arg_max(runs.application_name, runs.run_ended_at) as application_name,
+        arg_max(runs.fingerprint, (runs.run_ended_at, runs.fingerprint)) as fingerprint
+    from last_start
+    inner join runs
+        on
+            last_start.server = runs.server
+            and last_start.pid = runs.pid
+            and last_start.run_started_at = runs.run_started_at
+    group by last_start.server, last_start.pid, last_start.waiting_since, last_start.run_started_at
 ),
 
 held as (
@@ -222,11 +250,11 @@ held as (
             pairs.server = introductions.server
             and pairs.holder_pid = introductions.pid
             and pairs.waiting_since <= introductions.introduced_at
-    asof left join last_run
+    left join last_run
         on
             pairs.server = last_run.server
             and pairs.holder_pid = last_run.pid
-            and pairs.waiting_since >= last_run.run_started_at
+            and pairs.waiting_since = last_run.waiting_since
 )
 
 select

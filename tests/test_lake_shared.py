@@ -51,18 +51,6 @@ def count(lake: LakeHandle, table: str = "record") -> int:
     return int(lake.sql(f'select count(*) from "{table}"').fetchall()[0][0])
 
 
-def whole_records(log: Path) -> list[list[bytes]]:
-    """The lines of ``log``, record by record."""
-    records: list[list[bytes]] = []
-    for line in log.read_bytes().splitlines(keepends=True):
-        if line.startswith(b"2026-") and not line.split(b"] ", 1)[-1].startswith(
-            (b"DETAIL", b"HINT", b"STATEMENT", b"CONTEXT", b"QUERY")
-        ):
-            records.append([])
-        records[-1].append(line)
-    return records
-
-
 INGEST = "import sys, pgtrace; pgtrace.open(sys.argv[1]).ingest(sys.argv[2:])"
 
 
@@ -94,7 +82,8 @@ def test_a_reader_that_stays_connected_is_always_answered(lake: LakeHandle, tmp_
                 try:
                     seen.add(len(connection.sql(question).fetchall()))
                 except duckdb.IOException as error:
-                    assert "No such file" in str(error), error
+                    if "No such file" not in str(error):
+                        raise
     assert seen == {len(tables)}
     assert other.sql("select count(*) from record").fetchall() == [(count(lake),)]
     other.close()
@@ -174,17 +163,20 @@ def test_a_compacted_log_that_grows_is_read_on(lake: LakeHandle, tmp_path: Path)
 
 def test_a_pruned_log_that_grows_is_read_on(lake: LakeHandle, tmp_path: Path) -> None:
     """Also the last record, which is read again when a log grows, does not come back."""
-    records = whole_records(LOGS[0])
+    whole = pgtrace.open(tmp_path / "whole")
+    whole.ingest(LOGS[0])
+    [(first_left,)] = whole.sql("select line_no from record order by line_no offset 300 limit 1").fetchall()
     log = tmp_path / "postgresql.log"
-    grow(log, [line for record in records[:300] for line in record])
+    grow(log, LINES[: first_left - 1])
     lake.ingest([log])
     assert lake.prune("2030-01-01") > 0
     assert count(lake) == 0
     assert sums_meet(lake)
     assert [result.bytes_read for result in lake.ingest([log])] == [0]
-    grow(log, [line for record in records for line in record])
+    grow(log, LINES)
     lake.ingest([log])
-    assert count(lake) == len(records) - 300
+    rows = whole.sql(f"from record where line_no >= {first_left} order by all").pl()
+    assert lake.sql("from record order by all").pl().equals(rows)
     assert sums_meet(lake)
 
 

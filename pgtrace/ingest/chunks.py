@@ -9,8 +9,8 @@ from typing import Protocol
 from pgtrace.errors import PgtraceError
 from pgtrace.logformat import LogFormat, Reading
 
-#: small chunks stay in the processor's cache and keep memory low; below 8 MB the calls cost more than that saves
-CHUNK_BYTES = 8 * 1024 * 1024
+#: small chunks stay in the processor's cache and keep memory low; below 8 MB the calls into Polars cost more
+CHUNK_BYTES = 12 * 1024 * 1024
 #: a record that does not end within this is cut: PostgreSQL cannot write a message of more than 1 GB
 LONGEST_RECORD = 1024 * 1024 * 1024
 

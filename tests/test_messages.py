@@ -1,0 +1,151 @@
+"""Every wording of a server message reads to its row, and views make one row of several.
+
+A case is a key in ``messages/<table>.toml``: the fields of one record and ``row``, the columns that matter (``false``: no
+row). ``is_null`` names columns the server said nothing about. Cases in ``messages/views`` hold several records, in order.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from pgtrace import registry
+from pgtrace.message import MessageType, named_groups
+from pgtrace.schema import RECORD, polars_schema
+from pgtrace.sqlstate import classes, conditions
+
+FOLDER = Path(__file__).parent / "messages"
+TYPES = registry.message_types()
+#: filled behind the reading of messages: from the statement's text
+FILLED_LATER = {"fingerprint"}
+#: of a case, what is not a field of its record
+NOT_IN_RECORD = ("row", "is_null", "version")
+LOGGED_AT = datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: tomllib.loads(path.read_text()) for path in sorted(folder.glob("*.toml"))}
+
+
+CASES = load(FOLDER)
+VIEW_CASES = load(FOLDER / "views")
+ALL = [(table, name) for table, cases in CASES.items() for name in cases]
+ALL_OF_VIEWS = [(table, name) for table, cases in VIEW_CASES.items() for name in cases]
+
+
+def frame(message_type: MessageType, records: list[dict[str, Any]]) -> pl.DataFrame:
+    """Records as a log format gives them, in order; a time of day stands for that time on the day of ``LOGGED_AT``."""
+    rows = []
+    for number, record in enumerate(records, 1):
+        fields = {name: value for name, value in record.items() if name not in NOT_IN_RECORD}
+        defaults = {"source_id": "a", "line_no": number, "logged_at": LOGGED_AT, "severity": message_type.severities[0]}
+        row = {**defaults, **fields}
+        assert row.keys() <= RECORD.columns.keys()
+        if isinstance(row["logged_at"], time):
+            row["logged_at"] = datetime.combine(LOGGED_AT, row["logged_at"], UTC)
+        rows.append(row)
+    return pl.DataFrame(rows, schema=polars_schema(RECORD.columns))
+
+
+def read(message_type: MessageType, records: list[dict[str, Any]]) -> pl.DataFrame:
+    routed = frame(message_type, records).filter(message_type.routes())
+    return message_type.read(routed)
+
+
+def shown(value: Any) -> Any:
+    return value.time() if isinstance(value, datetime) and value.date() == date(2026, 11, 24) else value
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any], is_null: list[str]) -> dict[str, tuple[Any, Any]]:
+    wanted = {**expected, **dict.fromkeys(is_null)}
+    return {name: (found[name], value) for name, value in wanted.items() if shown(found[name]) != shown(value)}
+
+
+@pytest.mark.parametrize(("table", "name"), ALL)
+def test_every_case_reads_to_its_row(table: str, name: str) -> None:
+    case = CASES[table][name]
+    rows = read(TYPES[table], [case]).to_dicts()
+    if case["row"] is False:
+        assert rows == []
+    else:
+        [row] = rows
+        assert differences(row, case["row"], case.get("is_null", [])) == {}
+
+
+@pytest.mark.parametrize("table", CASES)
+def test_messages_read_together_as_each_alone(table: str) -> None:
+    cases = list(CASES[table].values())
+    together = read(TYPES[table], cases).drop("line_no")
+    alone = pl.concat([read(TYPES[table], [case]) for case in cases]).drop("line_no")
+    assert together.equals(alone)
+
+
+@pytest.mark.parametrize(("table", "name"), ALL_OF_VIEWS)
+def test_views_make_one_row_of_several_records(table: str, name: str) -> None:
+    case = VIEW_CASES[table][name]
+    rows = view_rows(TYPES[table], case["records"])
+    expected = case["rows"]
+    assert len(rows) == len(expected)
+    found = [
+        differences(row, {key: value for key, value in want.items() if key != "is_null"}, want.get("is_null", []))
+        for row, want in zip(rows, expected, strict=True)
+    ]
+    assert found == [{}] * len(expected)
+
+
+def view_rows(message_type: MessageType, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    table = message_type.as_table
+    assert table.view is not None
+    stored = read(message_type, records).select(pl.lit("here").alias("server"), pl.all())
+    with duckdb.connect(config={"TimeZone": "UTC"}) as connection:
+        connection.register("stored", stored.to_arrow())
+        columns = ", ".join(["server", *table.columns])
+        view = table.view.format(stored="stored")
+        return connection.sql(f"select {columns} from ({view}) order by logged_at, line_no").pl().to_dicts()
+
+
+def test_every_type_has_cases_and_every_view_too() -> None:
+    assert CASES.keys() == TYPES.keys()
+    assert VIEW_CASES.keys() == {table for table, message_type in TYPES.items() if message_type.view is not None}
+
+
+@pytest.mark.parametrize("table", TYPES)
+def test_every_named_group_is_a_column(table: str) -> None:
+    found = TYPES[table]
+    groups = named_groups([*found.patterns, *found.detail_patterns, *found.context_patterns])
+    assert set(groups) <= found.columns.keys()
+
+
+@pytest.mark.parametrize("table", CASES)
+def test_every_column_is_filled_by_some_case(table: str) -> None:
+    """A column that no case fills is a pattern that nobody tried; of a boolean, only true counts."""
+    rows = read(TYPES[table], list(CASES[table].values())).to_dicts()
+    filled = {name for row in rows for name, value in row.items() if value is not None and value is not False}
+    assert TYPES[table].columns.keys() - filled == FILLED_LATER & TYPES[table].columns.keys()
+
+
+def test_no_message_is_claimed_by_two_types() -> None:
+    claims = {}
+    for table, name in ALL:
+        records = frame(TYPES[table], [CASES[table][name]])
+        claims[table, name] = [
+            other
+            for other, message_type in TYPES.items()
+            if message_type.starts_with and records.filter(message_type.routes()).height
+        ]
+    assert {case: found for case, found in claims.items() if len(found) > 1} == {}
+
+
+def test_every_sqlstate_has_one_condition_and_its_class_one_name() -> None:
+    lines = (Path(registry.__file__).parent / "sqlstates.tsv").read_text().splitlines()
+    codes = [line.split("\t")[0] for line in lines if not line.startswith("#")]
+    assert sorted(codes) == codes
+    assert len(set(codes)) == len(codes) == len(conditions())
+    assert {len(code) for code in codes} == {5}
+    assert classes().keys() == {code[:2] for code in codes}
