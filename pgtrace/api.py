@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +96,7 @@ class LakeHandle:
         )
 
     def sql(self, text: str) -> duckdb.DuckDBPyRelation:
-        """Run SQL; ``.pl()``, ``.df()``, ``.arrow()`` and ``.fetchall()`` give the rows. Raises PgtraceError."""
+        """Run SQL; ``.pl()``, ``.df()`` and ``.arrow()`` give the rows. Raises PgtraceError."""
         try:
             relation = self.connection.sql(text)
         except duckdb.Error as error:
@@ -124,7 +124,7 @@ class LakeHandle:
         if isinstance(before, str):
             from pgtrace.timespan import parse_time
 
-            before = parse_time(before).date()
+            before = parse_time(before, datetime.now(UTC)).date()
         return self._lake.prune(before)
 
     def refresh_catalog(self) -> Path:

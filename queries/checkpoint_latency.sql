@@ -3,7 +3,8 @@
 -- An execution counts as inside when it started between the start and the completion of a checkpoint or restartpoint
 -- (start times, because a long execution overlaps more of everything). The first row is of all executions, the others
 -- of one shape each. A difference is associated with checkpoints, not proved to come from them: full page images make
--- the time after a checkpoint dearer as well, and load may differ. Checkpoints without a completion are left out.
+-- the time after a checkpoint dearer as well, and load may differ. Where log_min_duration_statement hides the fast
+-- executions, the difference looks smaller than it is. Checkpoints without a completion are left out.
 --
 -- Reads:
 --   checkpoint, statement, query

@@ -209,7 +209,7 @@ last_run as (
         last_start.waiting_since,
         last_start.run_started_at,
         max(runs.run_ended_at) as run_ended_at,
-        arg_max(runs.application_name, runs.run_ended_at) as application_name,
+        arg_max(runs.application_name, (runs.run_ended_at, runs.fingerprint)) as application_name,
         arg_max(runs.fingerprint, (runs.run_ended_at, runs.fingerprint)) as fingerprint
     from last_start
     inner join runs

@@ -90,7 +90,7 @@ MOMENTS = [
     *(("wrote part", number) for number in (1, 70)),
     *(("staged", number) for number in (4,)),
     *(("recorded", number) for number in (1, 5, 9)),
-    *(("moved part", number) for number in (1, 33, 71)),
+    *(("moved part", number) for number in (1, 71)),
     *(("in place", number) for number in (6,)),
 ]
 
@@ -102,8 +102,8 @@ def test_an_ingest_killed_and_done_again(tmp_path: Path, whole: Contents, step: 
     assert_as_if_undisturbed(tmp_path / "lake", whole)
 
 
-def test_an_ingest_killed_again_and_again(tmp_path: Path, whole: Contents) -> None:
-    for step, number in (("recorded", 3), ("moved part", 5), ("recorded", 2)):
+def test_an_ingest_killed_twice_in_a_row(tmp_path: Path, whole: Contents) -> None:
+    for step, number in (("recorded", 3), ("moved part", 5)):
         killed(tmp_path / "lake", "ingest", step, number)
     pgtrace.open(tmp_path / "lake").ingest(LOGS)
     assert_as_if_undisturbed(tmp_path / "lake", whole)
@@ -147,6 +147,14 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, whole: Conten
     assert lake.audit()[1] == []
     lake.ingest(LOGS)
     assert_as_if_undisturbed(lake.path, whole)
+
+
+def test_a_disk_that_was_full_for_a_moment_doubles_nothing(tmp_path: Path, whole: Contents) -> None:
+    """Of the chunk at hand some tables were written by then; the disk would take a commit of them."""
+    result = child(tmp_path / "lake", "ingest", "wrote part", -60)
+    assert result.returncode == 1
+    pgtrace.open(tmp_path / "lake").ingest(LOGS)
+    assert_as_if_undisturbed(tmp_path / "lake", whole)
 
 
 FORKS = """

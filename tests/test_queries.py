@@ -157,6 +157,17 @@ def test_the_page_of_queries_is_up_to_date() -> None:
     assert page == docs.queries_page(), "run python -m pgtrace.docs"
 
 
+def test_a_real_log_says_who_held_the_lock(sample_lake: LakeHandle) -> None:
+    """A migration waited for a transaction that had locked the table, and later for autovacuum."""
+    waits = sample_lake.query("lock_waits", server="pg15-mixed").pl()
+    migration = waits.filter(pl.col("waiter_application") == "migrate 2.1").sort("waiting_since")
+    columns = ("outcome", "holder_process", "holder_application", "holder_query", "holder_basis")
+    assert migration.select(columns).rows() == [
+        ("acquired", "client backend", "holder", "LOCK TABLE app.order_items IN SHARE MODE", "logged before"),
+        ("acquired", "autovacuum worker", None, None, None),
+    ]
+
+
 def test_an_unknown_query_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no query 'slow_querys': did you mean slow_queries"):
         find("slow_querys")

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 def _derive() -> dict[str, pl.Expr]:
     import polars as pl
 
+    # one line for each index that was vacuumed, from version 14
+    lines = pl.col("message").str.extract_all(r'\nindex "[^\n]*": pages: ')
+    names = lines.list.eval(pl.element().str.slice(8).str.strip_suffix('": pages: '))
     return {
         "started_at": pl.col("logged_at") - pl.duration(microseconds=pl.col("elapsed_s") * 1_000_000),
-        "index_scan": pl.col("index_scan").fill_null("").replace("", None),
+        "indexes": pl.when(names.list.len() > 0).then(names),
     }
 
 
@@ -93,6 +96,7 @@ MESSAGE = MessageType(
         "lpdead_pages": Column("pages with dead item identifiers", int),
         "lpdead_pages_pct": Column("their share", float, "%"),
         "lpdead_items": Column("dead item identifiers", int),
+        "indexes": Column("indexes vacuumed, from version 14", list[str]),
         "delay_ms": Column("time asleep by cost-based delay, from version 18", float, "ms"),
         "io_read_ms": Column("time reading (track_io_timing)", float, "ms"),
         "io_write_ms": Column("time writing", float, "ms"),

@@ -61,7 +61,7 @@ MESSAGE = MessageType(
     starts_with=("checkpoint starting:", "checkpoint complete:", "restartpoint starting:", "restartpoint complete:"),
     patterns=(
         r"^(?P<process_kind>checkpoint|restartpoint) (?:starting:|complete:)",
-        r"^\w+ (?P<is_start>starting):(?: (?P<reasons>.*))?$",
+        r"^\w+ (?P<is_start>starting): ?(?P<reasons>.*)$",
         r"wrote (?P<buffers_written>\d+) buffers \((?P<buffers_written_pct>[\d.]+)%\)",
         r"wrote (?P<slru_written>\d+) SLRU buffers",  # 18
         r"(?P<wal_added>\d+) WAL file\(s\) added, (?P<wal_removed>\d+) removed, (?P<wal_recycled>\d+) recycled",
@@ -73,13 +73,15 @@ MESSAGE = MessageType(
     columns={**_BOTH, **_COMPLETION, "is_start": Column("whether this is the message that it begins", bool)},
     keeps=PROCESS,
     derive=_derive,
-    # a completion belongs to the start just before it; a start that another one follows was never completed
+    # a completion belongs to the start just before it, of the same process; a start that has none was never completed
     view=f"""
     with
     neighbours as (
         select *,
-            lead(is_start) over next_message as next_is_start,
-            lag(is_start) over next_message as before_is_start,
+            not lead(is_start) over next_message
+                and pid is not distinct from lead(pid) over next_message as next_completes,
+            lag(is_start) over next_message
+                and pid is not distinct from lag(pid) over next_message as completes,
             lag(started_at) over next_message as before_started_at,
             lag(reasons) over next_message as before_reasons
         from {{stored}}
@@ -88,11 +90,11 @@ MESSAGE = MessageType(
         )
     )
     select server, source_id, line_no, logged_at, pid, process_kind,
-        case when is_start then reasons when before_is_start then before_reasons end as reasons,
-        case when is_start then started_at when before_is_start then before_started_at end as started_at,
+        case when is_start then reasons when completes then before_reasons end as reasons,
+        case when is_start then started_at when completes then before_started_at end as started_at,
         completed_at, {", ".join(_COMPLETION)}
     from neighbours
-    where not is_start or next_is_start is null or next_is_start
+    where not is_start or next_completes is not true
     """,
     view_columns={**PROCESS, **_BOTH, **_COMPLETION},
 )

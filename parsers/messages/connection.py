@@ -1,7 +1,8 @@
 """Sessions from beginning to end (log_connections, log_disconnections; postinit.c, auth.c, postgres.c).
 
 A session writes up to five messages; the table has one row for all of them. They are put together by session id where
-the log carries it (csvlog, jsonlog, %c), else by pid and order.
+the log carries it (csvlog, jsonlog, %c), else by pid and order: a message that cannot follow the one before it in a
+session begins the next. Without a pid too, each message is a row.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ def _derive() -> dict[str, pl.Expr]:
         + pl.col("minutes").cast(pl.Float64) * 60
         + pl.col("seconds").cast(pl.Float64)
     )
+    is_authorized = pl.col("event") == "authorized"
     return {
         "event": pl.col("event").replace_strict(_EVENTS, default=None, return_dtype=pl.String),
+        # the other messages do not say
+        "is_replication": pl.when(is_authorized).then("is_replication"),
+        "is_ssl": pl.when(is_authorized).then("is_ssl"),
         "user_name": pl.coalesce("said_user", "user_name"),
         "database_name": pl.coalesce(pl.when(pl.col("said_database") != "").then("said_database"), "database_name"),
         "application_name": pl.coalesce("said_application", "application_name"),
@@ -95,17 +100,19 @@ MESSAGE = MessageType(
     derive=_derive,
     view=f"""
     with
-    ordered as (
-        select *, lag(event) over messages as before_event
+    placed as (
+        select *, list_position({list(dict.fromkeys(_EVENTS.values()))}, event) as place
         from {{stored}}
+    ),
+    ordered as (
+        select *, lag(place) over messages as before_place
+        from placed
         window messages as (partition by server, pid order by logged_at, source_id, line_no)
     ),
     numbered as (
         select *,
-            count(*) filter (
-                event = 'received' or before_event is null or before_event = 'ended'
-                or (event = 'authorized' and before_event in ('authorized', 'ready'))
-            ) over (partition by server, pid order by logged_at, source_id, line_no) as nth
+            count(*) filter (before_place is null or place <= before_place)
+                over (partition by server, pid order by logged_at, source_id, line_no) as nth
         from ordered
     )
     select server,
@@ -121,7 +128,7 @@ MESSAGE = MessageType(
         {", ".join(f"min(logged_at) filter (event = '{name.removesuffix('_at')}') as {name}" for name in _TIMES)},
         {", ".join(f"max({name}) as {name}" for name in _OF_SESSION)}
     from numbered
-    group by server, coalesce(session_id, pid || '#' || nth)
+    group by server, coalesce(session_id, pid || '#' || nth, source_id || '#' || line_no)
     """,
     view_columns={
         "logged_at": Column("first message of the session", datetime),

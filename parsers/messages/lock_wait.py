@@ -27,7 +27,7 @@ _OBJECT_TYPES = (
     "speculative token",
     "advisory lock",
     "user lock",
-    "apply transaction",
+    "remote transaction",
     "relation",
     "extension",
     "page",
@@ -35,6 +35,7 @@ _OBJECT_TYPES = (
     "transaction",
     "pg_database.datfrozenxid",
     "object",
+    "unrecognized locktag type",
 )
 
 
@@ -56,7 +57,8 @@ MESSAGE = MessageType(
         rf"^process (?P<waiter_pid>\d+) (?P<outcome>{'|'.join(_OUTCOMES)}) (?P<mode>\w+) on (?P<object>.*?)"
         r"(?: by rearranging queue order)?(?: after (?P<waited_ms>\d+\.\d+) ms)?$",
         rf" on (?P<object_type>{'|'.join(_OBJECT_TYPES)})",
-        r"(?:relation|class) (?P<relation_oid>\d+) of database (?P<database_oid>\d+)",
+        r" relation (?P<relation_oid>\d+) of database",
+        r" of database (?P<database_oid>\d+)",
     ),
     detail_patterns=(
         # the comma is of version 18's "could not obtain"
@@ -70,7 +72,7 @@ MESSAGE = MessageType(
         "object": Column("what is locked, as printed"),
         "object_type": Column("relation, transaction, tuple, advisory lock …"),
         "relation_oid": Column("oid of the relation, where the object has one", int),
-        "database_oid": Column("oid of its database", int),
+        "database_oid": Column("oid of the database that the object is in; 0 is shared by all", int),
         "waited_ms": Column("how long it has waited by then", float, "ms"),
         "waiting_since": Column("when the wait began: logged_at less waited_ms", datetime),
         "holder_pids": Column("processes that hold the lock", list[int], split=", "),

@@ -45,7 +45,9 @@ _SERVER_IN_PATH = "url_decode(nullif(regexp_extract(filename, '/server=([^/]*)/[
 
 def definitions(layout: Layout, tables: Mapping[str, Table], views: Mapping[str, str]) -> list[str]:
     """The SQL statements that make every table of the lake a view, in an order in which they can be run."""
-    statements = ["set TimeZone = 'UTC'", "create schema if not exists stored", *MACROS]
+    # a view over files has no row count to plan with: DuckDB takes it for one row, and compares every pair of rows
+    settings = ["set TimeZone = 'UTC'", "set asof_loop_join_threshold = 0"]
+    statements = [*settings, "create schema if not exists stored", *MACROS]
     for table in tables.values():
         stored = _stored(layout, table)
         columns = _quoted([*SERVER, *table.columns])
