@@ -12,14 +12,31 @@
 --   messages         BIGINT                    how often
 --   first_at         TIMESTAMP WITH TIME ZONE  the first
 --   last_at          TIMESTAMP WITH TIME ZONE  the last
---   example          VARCHAR                   one message as it was written
+--   example          VARCHAR                   with $raw one message as it was written
 --   example_query    VARCHAR                   the query of one of them
 -- Parameters:
 --   $since   TIMESTAMP WITH TIME ZONE  null  from this time on
 --   $until   TIMESTAMP WITH TIME ZONE  null  before this time
 --   $server  VARCHAR                   null  only this server
+--   $raw     BOOLEAN                   false  show an example with its names and values
 --   $top     BIGINT                    100   rows to show
 with
+unvalued as (
+    select
+        severity,
+        sqlstate,
+        condition,
+        logged_at,
+        message,
+        fingerprint,
+        regexp_replace(message, '''[^'']*''', '''…''', 'g') as unnamed
+    from error
+    where
+        ($since is null or logged_at >= $since)
+        and ($until is null or logged_at < $until)
+        and ($server is null or server = $server)
+),
+
 masked as (
     select
         severity,
@@ -28,12 +45,8 @@ masked as (
         logged_at,
         message,
         fingerprint,
-        regexp_replace(regexp_replace(message, '"[^"]*"', '"…"', 'g'), '[0-9]+', 'N', 'g') as shape
-    from error
-    where
-        ($since is null or logged_at >= $since)
-        and ($until is null or logged_at < $until)
-        and ($server is null or server = $server)
+        regexp_replace(regexp_replace(unnamed, '"[^"]*"', '"…"', 'g'), '[0-9]+', 'N', 'g') as shape
+    from unvalued
 ),
 
 grouped as (
@@ -59,7 +72,7 @@ select
     grouped.messages,
     grouped.first_at,
     grouped.last_at,
-    grouped.example,
+    case when $raw then grouped.example end as example,
     query.query_text as example_query
 from grouped
 left join query on grouped.fingerprint = query.fingerprint
