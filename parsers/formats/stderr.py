@@ -112,6 +112,7 @@ def read(chunk: bytes, reading: Reading, first_line: int) -> Parsed:
     records = _assembled(frame.filter(is_record) if unread.any() else frame)
     if is_folded:
         fields = [name for name in ("message", *FOLLOW_UPS.values()) if name in records.columns]
+        # on every text: the new ones are packed, where the old ones keep the whole chunk in memory
         records = records.with_columns(pl.col(fields).str.replace_all(mark + "\t", "\n", literal=True))
     return Parsed(_as_csvlog(records), unparsed)
 

@@ -73,12 +73,12 @@ def demo(
     lake: Annotated[Path, typer.Option("--lake", help="The lake to fill.")] = _DEFAULT_LAKE,
 ) -> None:
     """Ingest the sample logs and print which queries were slow and what else was going on then."""
-    from pgtrace.cli.memory import keep_memory
+    from pgtrace.cli.machine import share_machine
     from pgtrace.errors import UsageError
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; the sample logs are in sample_logs/ of pgtrace's repository")
-    keep_memory()
+    share_machine()
     import pgtrace
     from pgtrace.cli.output import print_rows
     from pgtrace.cli.progress import progress

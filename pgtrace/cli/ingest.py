@@ -39,9 +39,9 @@ def ingest(
 
     Prints one row per source. Exit code 1 where a source could not be read; the others are in the lake then.
     """
-    from pgtrace.cli.memory import keep_memory
+    from pgtrace.cli.machine import share_machine
 
-    keep_memory()
+    share_machine()
     import pgtrace
     from pgtrace.cli.output import print_rows
     from pgtrace.cli.progress import progress

@@ -10,7 +10,7 @@ from pgtrace.errors import PgtraceError
 from pgtrace.logformat import LogFormat, Reading
 
 #: small chunks stay in the processor's cache and keep memory low; below 8 MB the calls into Polars cost more
-CHUNK_BYTES = 12 * 1024 * 1024
+CHUNK_BYTES = 16 * 1024 * 1024
 #: a record that does not end within this is cut: PostgreSQL cannot write a message of more than 1 GB
 LONGEST_RECORD = 1024 * 1024 * 1024
 

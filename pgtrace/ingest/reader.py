@@ -12,7 +12,6 @@ from pgtrace import registry
 from pgtrace.ingest.chunks import Chunk
 from pgtrace.ingest.unknown import UNKNOWN
 from pgtrace.logformat import LogFormat, Reading
-from pgtrace.message import MessageType
 from pgtrace.schema import QUERY, RECORD, UNPARSED, polars_schema
 from pgtrace.sqltext import Fingerprinter
 
@@ -86,38 +85,38 @@ def _complete(records: pl.DataFrame) -> pl.DataFrame:
 def _typed(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
     """The kind of every record, and the rows of each message type."""
     types = registry.message_types()
+    names = list(types)
     by_text = [message for message in types.values() if message.starts_with]
-    by_severity = [message for message in types.values() if not message.starts_with]
-    route = pl.coalesce(*(pl.when(message.routes()).then(pl.lit(message.table)) for message in by_text))
-    kinds = records.select(route.alias("kind"))["kind"]
+    codes = records.select(_route()).to_series()
     rows: dict[str, pl.DataFrame] = {}
-    present = set(kinds.unique().drop_nulls())
+    present = set(codes.unique().drop_nulls())
     for message in by_text:
-        if message.table in present:
-            rows[message.table] = message.read(records.filter(kinds == message.table))
-    kinds = _without_misread(kinds, records, rows, types)
-    for message in by_severity:
+        code = names.index(message.table)
+        if code not in present:
+            continue
+        own = codes == code
+        rows[message.table] = message.read(records.filter(own))
+        if rows[message.table].height < own.sum():
+            # routed by its first words and not read: it keeps no kind, so that it shows as not understood
+            codes = codes.set(own & ~records["line_no"].is_in(rows[message.table]["line_no"].implode()), None)
+    for message in types.values():
+        if message.starts_with:
+            continue
         takes = records.select(message.routes().alias("takes"))["takes"]
         if takes.any():
             rows[message.table] = message.read(records.filter(takes))
-            kinds = kinds.zip_with(
-                ~(takes & kinds.is_null()), pl.Series([message.table]).new_from_index(0, kinds.len())
-            )
+            codes = codes.set(takes & codes.is_null(), names.index(message.table))
+    kinds = pl.Series(names, dtype=pl.String).gather(codes.cast(pl.UInt32))
     return kinds.alias("kind"), rows
 
 
-def _without_misread(
-    kinds: pl.Series, records: pl.DataFrame, rows: dict[str, pl.DataFrame], types: dict[str, MessageType]
-) -> pl.Series:
-    """A record that was routed by its first words but not read keeps no kind, so that it shows as not understood."""
-    lost = [
-        table for table, frame in rows.items() if types[table].starts_with and frame.height < (kinds == table).sum()
-    ]
-    if not lost:
-        return kinds
-    read = pl.concat([rows[table]["line_no"] for table in lost])
-    is_lost = kinds.is_in(lost).fill_null(False) & ~records["line_no"].is_in(read.implode())
-    return kinds.set(is_lost, None)
+@cache
+def _route() -> pl.Expr:
+    """The number of the type that takes a record by its first words; the most frequent kind is asked first."""
+    types = registry.message_types()
+    by_text = [(number, message) for number, message in enumerate(types.values()) if message.starts_with]
+    tests = (pl.when(message.routes()).then(pl.lit(number, pl.UInt8)) for number, message in by_text)
+    return pl.coalesce(*tests).alias("kind")
 
 
 def _add_fingerprints(tables: dict[str, pl.DataFrame]) -> None:
@@ -135,12 +134,7 @@ def _add_fingerprints(tables: dict[str, pl.DataFrame]) -> None:
         tables[name] = frame.with_columns(own)
         at += frame.height
         seen.append(tables[name].select("source_id", "line_no", "logged_at", "fingerprint"))
-    first = (
-        pl.concat(seen)
-        .filter(pl.col("fingerprint").is_not_null())
-        .group_by("fingerprint")
-        .agg(pl.col("source_id", "line_no", "logged_at").sort_by("line_no").first())
-    )
+    first = pl.concat(seen).sort("line_no").unique("fingerprint", keep="first")
     schema = polars_schema(QUERY.columns)
     tables["query"] = (
         shapes.join(first, on="fingerprint")

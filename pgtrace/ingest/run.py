@@ -113,7 +113,7 @@ class SourceReader:
                 continue
             future = self._workers.executor.submit(read_chunk, chunk, self._reading, self._state.source_id)
             ahead.append((replace(chunk, data=b""), future))
-            if len(ahead) > self._workers.at_once:
+            if len(ahead) >= self._workers.at_once:
                 yield _finished(*ahead.popleft())  # where this raises, no chunk behind it may be taken
         while ahead:
             yield _finished(*ahead.popleft())

@@ -18,7 +18,7 @@ from pgtrace.lake.steps import reached
 from pgtrace.schema import Table
 
 #: rows are written when so much of one table has come together
-_BUFFER_BYTES = 24 * 1024 * 1024
+_BUFFER_BYTES = 64 * 1024 * 1024
 _ROWS_PER_GROUP = 200_000
 #: kinds of provisional parts: the last record of a source that may grow, and rows that later lines may take back
 TAIL, OPEN = "tail", "open"
@@ -48,8 +48,8 @@ class Batch:
         key = (table, provisional)
         self._buffers.setdefault(key, []).append(frame)
         self._sizes[key] = self._sizes.get(key, 0) + int(frame.estimated_size())
-        if self._sizes[key] >= _BUFFER_BYTES:
-            self._flush(key)
+        if sum(self._sizes.values()) >= _BUFFER_BYTES:
+            self._flush(max(self._sizes, key=lambda largest: self._sizes[largest]))
 
     def take_back(self, source_id: str) -> None:
         """Remove the OPEN rows of another source: what they waited for is in this batch."""
