@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from pgtrace.errors import PgtraceError
@@ -23,7 +24,7 @@ class Stream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chunk:
     """Whole records of a source: ``data`` begins at byte ``offset`` and line ``first_line``.
 
@@ -35,7 +36,7 @@ class Chunk:
     first_line: int
     is_last_record: bool = False
 
-    @property
+    @cached_property
     def lines(self) -> int:
         """Lines in the chunk; a rest without a line end counts as one."""
         return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
