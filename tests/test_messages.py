@@ -2,11 +2,13 @@
 
 A case is a key in ``messages/<table>.toml``: the fields of one record and ``row``, the columns that matter (``false``:
 no row). ``is_null`` names columns the server said nothing about. Cases in ``messages/views`` hold several records, in
-order.
+order; their ``server`` is "here" where they name none.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 import tomllib
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -26,7 +28,7 @@ TYPES = registry.message_types()
 #: filled behind the reading of messages: from the statement's text
 FILLED_LATER = {"fingerprint"}
 #: of a case, what is not a field of its record
-NOT_IN_RECORD = ("row", "is_null")
+NOT_IN_RECORD = ("row", "is_null", "server")
 LOGGED_AT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
@@ -107,12 +109,20 @@ def test_views_make_one_row_of_several_records(table: str, name: str) -> None:
 def view_rows(message_type: MessageType, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table = message_type.as_table
     assert table.view is not None
-    stored = read(message_type, records).select(pl.lit("here").alias("server"), pl.all())
+    servers = dict.fromkeys(record.get("server", "here") for record in records)
+    stored = pl.concat(
+        read(message_type, [record for record in records if record.get("server", "here") == server]).select(
+            pl.lit(server).alias("server"), pl.all()
+        )
+        for server in servers
+    )
     with duckdb.connect() as connection:
         connection.register("stored", stored.to_arrow())
         columns = ", ".join(["server", *table.columns])
         view = table.view.format(stored="stored")
-        found: pl.DataFrame = connection.sql(f"select {columns} from ({view}) order by logged_at, line_no").pl()
+        found: pl.DataFrame = connection.sql(
+            f"select {columns} from ({view}) order by logged_at, server, source_id, line_no"
+        ).pl()
     return found.to_dicts()
 
 
@@ -126,6 +136,31 @@ def test_every_named_group_is_a_column(table: str) -> None:
     found = TYPES[table]
     groups = named_groups([*found.patterns, *found.detail_patterns, *found.context_patterns])
     assert set(groups) <= found.columns.keys()
+
+
+@pytest.mark.parametrize("table", CASES)
+def test_every_pattern_finds_its_text_in_some_case(table: str) -> None:
+    found = TYPES[table]
+    records = frame(found, [case for case in CASES[table].values() if case["row"] is not False])
+    sources = {"message": found.patterns, "detail": found.detail_patterns, "context": found.context_patterns}
+    untried = [
+        pattern
+        for source, patterns in sources.items()
+        for pattern in patterns
+        if not records[source].str.contains(pattern).any()
+    ]
+    assert untried == []
+
+
+@pytest.mark.parametrize("table", TYPES)
+def test_every_type_says_where_its_messages_come_from(table: str) -> None:
+    """The docstring of the module names a setting of postgresql.conf or a C file of the server."""
+    [module] = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("pgtrace.parsers.messages.") and getattr(module, "MESSAGE", None) is TYPES[table]
+    ]
+    assert re.search(r"\b(log_[a-z_]+|[a-z_]+\.c)\b", module.__doc__ or "")
 
 
 @pytest.mark.parametrize("table", CASES)

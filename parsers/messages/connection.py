@@ -87,7 +87,8 @@ MESSAGE = MessageType(
         r"^connection authorized: user=(?P<said_user>[^ ]*) database=(?P<said_database>[^ ]*)(?: application_name=(?P<said_application>[^(]*))?$",  # noqa: E501
         r"^connection authorized: user=(?P<said_user>.*?)(?: database=(?P<said_database>.*?))?(?: application_name=(?P<said_application>.*?))?(?: SSL enabled \(.*\))?(?: GSS \(.*\))?$",  # noqa: E501
         r"^replication connection authorized: user=(?P<said_user>.*?)(?: database=(?P<said_database>.*?))?(?: application_name=(?P<said_application>.*?))?(?: SSL enabled \(.*\))?(?: GSS \(.*\))?$",  # noqa: E501
-        r" (?P<is_ssl>SSL) enabled \(protocol=(?P<ssl_protocol>[^,]*), cipher=(?P<ssl_cipher>[^,]*)",
+        # at the end only: an application may call itself that; 12 and 13 add compression
+        r" (?P<is_ssl>SSL) enabled \(protocol=(?P<ssl_protocol>[^,]*), cipher=(?P<ssl_cipher>[^,]*), [^()]*\)(?: GSS \(.*\))?$",  # noqa: E501
         r"^connection ready: setup total=(?P<setup_ms>[\d.]+) ms, fork=(?P<fork_ms>[\d.]+) ms, authentication=(?P<authentication_ms>[\d.]+) ms",  # noqa: E501  18
         r"^disconnection: session time: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+) user=(?P<said_user>[^ ]*) database=(?P<said_database>[^ ]*) host=(?P<said_host>[^ ]+)(?: port=(?P<client_port>\d+))?$",  # noqa: E501
         r"^disconnection: session time: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+) user=(?P<said_user>.*) database=(?P<said_database>.*) host=(?P<said_host>\S+?)(?: port=(?P<client_port>\d+))?$",  # noqa: E501
@@ -116,8 +117,8 @@ MESSAGE = MessageType(
         from ordered
     )
     select server,
-        first(source_id order by logged_at, line_no) as source_id,
-        first(line_no order by logged_at, line_no) as line_no,
+        first(source_id order by logged_at, source_id, line_no) as source_id,
+        first(line_no order by logged_at, source_id, line_no) as line_no,
         min(logged_at) as logged_at,
         max(pid) as pid,
         max(session_id) as session_id,

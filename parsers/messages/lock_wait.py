@@ -55,7 +55,8 @@ MESSAGE = MessageType(
     starts_with=("process ",),
     patterns=(
         rf"^process (?P<waiter_pid>\d+) (?P<outcome>{'|'.join(_OUTCOMES)}) (?P<mode>\w+) on (?P<object>.*?)"
-        r"(?: by rearranging queue order)?(?: after (?P<waited_ms>\d+\.\d+) ms)?$",
+        # the character stays here where stderr has no STATEMENT that it would be of
+        r"(?: by rearranging queue order)?(?: after (?P<waited_ms>\d+\.\d+) ms)?(?: at character \d+)?$",
         rf" on (?P<object_type>{'|'.join(_OBJECT_TYPES)})",
         r" relation (?P<relation_oid>\d+) of database",
         r" of database (?P<database_oid>\d+)",
