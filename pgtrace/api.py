@@ -130,7 +130,7 @@ class LakeHandle:
     def refresh_catalog(self) -> Path:
         """Write ``pgtrace.duckdb``, the catalog for other DuckDB clients, where it is missing or out of date."""
         self._lake.refresh_catalog()
-        return self._lake.path / "pgtrace.duckdb"
+        return self._lake.catalog_path
 
 
 def open_lake(path: str | Path = "lake") -> LakeHandle:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pgtrace.schema import ORIGIN, SESSION, Column, Table, polars_schema
+from pgtrace.schema import ORIGIN, SESSION, Column, Table, fitted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -99,8 +99,6 @@ class MessageType:
 
         ``records`` has the columns of the record table and are those that ``routes`` chose.
         """
-        import polars as pl
-
         if self.read_with is not None:
             rows = self.read_with(records)
         else:
@@ -108,11 +106,7 @@ class MessageType:
         if self.derive is not None:
             for name, expression in self.derive().items():
                 rows = rows.with_columns(expression.alias(name))
-        schema = polars_schema({**self.stored_columns, **self.join_columns})
-        return rows.select(
-            pl.col(name).cast(dtype) if name in rows.columns else pl.lit(None, dtype).alias(name)
-            for name, dtype in schema.items()
-        )
+        return fitted(rows, {**self.stored_columns, **self.join_columns})
 
     def _read_patterns(self, records: pl.DataFrame) -> pl.DataFrame:
         """Few and wide steps: a call into Polars costs as much as reading some hundred rows."""

@@ -98,6 +98,16 @@ def polars_schema(columns: Mapping[str, Column]) -> pl.Schema:
     return pl.Schema({name: column.polars_type for name, column in columns.items()})
 
 
+def fitted(frame: pl.DataFrame, columns: Mapping[str, Column]) -> pl.DataFrame:
+    """``frame`` with exactly these columns, in their order and types; null where it has none of that name."""
+    import polars as pl
+
+    return frame.select(
+        pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in polars_schema(columns).items()
+    )
+
+
 #: where a row came from; every table begins with these. ``server`` is the name given at ingest, a folder of the lake.
 SERVER = {"server": Column("the server the log came from, as named at ingest")}
 ORIGIN = {

@@ -16,41 +16,20 @@ FILES = {"stderr": "postgresql.log", "csvlog": "postgresql.csv", "jsonlog": "pos
 #: where a row is from differs by nature
 ORIGIN = {"server", "source_id", "line_no", "line_count"}
 #: what stderr says only where its log_line_prefix asks for it; docs/formats.md has the same list
+NEVER_IN_PREFIX = {
+    "client_host",
+    "client_port",
+    "query_id",
+    "backend_type",
+    "sqlstate",
+    "condition",
+    "condition_class",
+}
 NOT_IN_PREFIX = {
-    "pg15-mixed": {
-        "session_id",
-        "client_host",
-        "client_port",
-        "query_id",
-        "backend_type",
-        "sqlstate",
-        "condition",
-        "condition_class",
-    },
+    "pg15-mixed": NEVER_IN_PREFIX | {"session_id"},
     # a parallel worker has no client, so %q ends its prefix before %a
-    "pg18-autoexplain": {
-        "application_name",
-        "session_id",
-        "client_host",
-        "client_port",
-        "query_id",
-        "backend_type",
-        "sqlstate",
-        "condition",
-        "condition_class",
-    },
-    "pg15-durstmt": {
-        "user_name",
-        "database_name",
-        "application_name",
-        "client_host",
-        "client_port",
-        "query_id",
-        "backend_type",
-        "sqlstate",
-        "condition",
-        "condition_class",
-    },
+    "pg18-autoexplain": NEVER_IN_PREFIX | {"session_id", "application_name"},
+    "pg15-durstmt": NEVER_IN_PREFIX | {"user_name", "database_name", "application_name"},
 }
 #: columns of table record that csvlog and jsonlog carry and these prefixes do not
 RECORD_ONLY = {"session_line_no", "session_started_at", "command_tag", "vxid", "xid", "leader_pid"}

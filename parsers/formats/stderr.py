@@ -26,6 +26,7 @@ from pgtrace.schema import RECORD, UNPARSED, polars_schema
 _CURSOR = r"(?s)^(?P<message>.*) at character (?P<position>\d+)$"
 _SAMPLE = 200
 _NEWLINE, _TAB, _CR = b"\n\t\r"
+_ADVICE = "set log_line_prefix = '%m [%p] %q%u@%d/%a ' and reload the server"
 _NO_PREFIX = "does not begin with the log_line_prefix"
 _NO_RECORD = "goes on with a record that is not in the file"
 
@@ -53,14 +54,10 @@ def sniff(head: bytes, asked: Reading) -> Reading | None:
 def _refuse_blind(prefix: str) -> None:
     fields = compile_prefix(prefix).fields
     if "time" not in fields and "epoch" not in fields:
-        raise UnknownFormatError(
-            f"log_line_prefix '{prefix}' has no time, so nothing can be correlated: "
-            "set log_line_prefix = '%m [%p] %q%u@%d/%a ' and reload the server"
-        )
+        raise UnknownFormatError(f"log_line_prefix '{prefix}' has no time, so nothing can be correlated: {_ADVICE}")
     if "pid" not in fields and "session_id" not in fields:
         raise UnknownFormatError(
-            f"log_line_prefix '{prefix}' has no process id, so lines cannot be told apart: "
-            "set log_line_prefix = '%m [%p] %q%u@%d/%a ' and reload the server"
+            f"log_line_prefix '{prefix}' has no process id, so lines cannot be told apart: {_ADVICE}"
         )
 
 
@@ -238,7 +235,7 @@ def _as_csvlog(records: pl.DataFrame) -> pl.DataFrame:
 
 def _with_positions(records: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
     """`` at character N`` points into the statement, or into the QUERY where the server ran one itself."""
-    some = records.gather(where) if hasattr(records, "gather") else records[where]
+    some = records[where]
     found = some.select(pl.col("message").str.extract_groups(_CURSOR)).unnest("message")
     position = found["position"].cast(pl.Int64)
     is_internal = (

@@ -115,7 +115,7 @@ def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None)
         (pl.col("is_text") & is_last).alias("is_waiting_text"),
     )
     done = lines.filter(
-        (pl.col("is_run") | (pl.col("logged_by") == "duration") | pl.col("is_plan"))
+        pl.col("logged_by").is_in(["duration", "plan"])
         & ~pl.col("is_over").fill_null(False)
         & ~pl.col("is_again")
         & ~pl.col("is_open")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgtrace.cli.app import DEFAULT_LAKE, FormatOption, LakeOption, OutputFormat, app
 from pgtrace.errors import PgtraceError
+
+if TYPE_CHECKING:
+    from pgtrace.api import LakeHandle
 
 
 @app.command()
@@ -35,11 +38,8 @@ def sql(
     print_rows(opened.sql(text if text is not None else sys.stdin.read()).pl(), output)
 
 
-def _shell(lake: object) -> None:
+def _shell(lake: LakeHandle) -> None:
     """The DuckDB shell where it is installed, else a prompt of our own."""
-    from pgtrace.api import LakeHandle
-
-    assert isinstance(lake, LakeHandle)
     shell = shutil.which("duckdb")
     if shell is not None:
         raise typer.Exit(subprocess.run([shell, "-readonly", str(lake.refresh_catalog())], check=False).returncode)  # noqa: S603
@@ -50,11 +50,9 @@ def _shell(lake: object) -> None:
     _prompt(lake)
 
 
-def _prompt(lake: object) -> None:
-    from pgtrace.api import LakeHandle
+def _prompt(lake: LakeHandle) -> None:
     from pgtrace.cli.output import print_rows
 
-    assert isinstance(lake, LakeHandle)
     statement = ""
     while True:
         try:

@@ -15,7 +15,7 @@ from pgtrace.ingest.carry import from_bytes
 from pgtrace.ingest.detect import HEAD_BYTES, detect, first_time
 from pgtrace.ingest.reporter import Reporter, Silent
 from pgtrace.ingest.results import SourceResult
-from pgtrace.ingest.run import LIVE_SECONDS, OpenEnds, SourceReader, Workers, open_ends_of
+from pgtrace.ingest.run import OpenEnds, SourceReader, Workers, is_live, open_ends_of
 from pgtrace.ingest.same_events import same_events
 from pgtrace.ingest.sources import Source, open_sources
 from pgtrace.ingest.unknown import UNKNOWN
@@ -109,8 +109,7 @@ def _is_unchanged(source: Source, state: SourceState) -> bool:
         return False
     if (source.size_bytes, source.mtime_ns, source.label) != (state.size_bytes, state.mtime_ns, state.path):
         return False
-    age = datetime.now(UTC).timestamp() - (source.mtime_ns or 0) / 1e9
-    return not (state.held_back_lines and age >= LIVE_SECONDS)
+    return not state.held_back_lines or is_live(source)
 
 
 def _has_news(source: Source, state: SourceState, writer: Writer, result: SourceResult) -> bool:
@@ -122,8 +121,7 @@ def _has_news(source: Source, state: SourceState, writer: Writer, result: Source
     if source.size_bytes < read:
         result.message = f"{source.label}: is a shorter copy of what was read as {state.path}; nothing in it is new"
         return False
-    age = datetime.now(UTC).timestamp() - (source.mtime_ns or 0) / 1e9
-    if source.size_bytes > read or (state.held_back_lines and age >= LIVE_SECONDS):
+    if source.size_bytes > read or (state.held_back_lines and not is_live(source)):
         return True
     writer.ledger.save(_seen(state, source))
     return False

@@ -12,7 +12,7 @@ from pgtrace import registry
 from pgtrace.ingest.chunks import Chunk
 from pgtrace.ingest.unknown import UNKNOWN
 from pgtrace.logformat import LogFormat, Reading
-from pgtrace.schema import QUERY, RECORD, UNPARSED, polars_schema
+from pgtrace.schema import QUERY, RECORD, UNPARSED, fitted
 from pgtrace.sqltext import Fingerprinter
 
 #: severities after which a statement has no duration line
@@ -23,7 +23,6 @@ _FAILED = ("ERROR", "FATAL", "PANIC")
 class Rows:
     """What one chunk gave: rows by table, and what is needed to put chunks together."""
 
-    chunk_offset: int
     chunk_bytes: int
     lines: int
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -58,28 +57,17 @@ def read_chunk(chunk: Chunk, reading: Reading, source_id: str) -> Rows:
     Rows of a type that joins several lines (see ``MessageType.join_with``) are not joined yet.
     """
     parsed = format_named(reading.log_format).read(chunk.data, reading, chunk.first_line)
-    records = _complete(parsed.records.with_columns(pl.lit(source_id).alias("source_id")))
-    rows = Rows(chunk.offset, len(chunk.data), chunk.lines)
+    origin = pl.lit(source_id).alias("source_id")
+    records = fitted(parsed.records.with_columns(origin), RECORD.columns)
+    rows = Rows(len(chunk.data), chunk.lines)
     rows.first_at, rows.last_at = records["logged_at"].min(), records["logged_at"].max()  # type: ignore[assignment]
     kinds, typed = _typed(records)
     rows.tables = typed
     _add_fingerprints(rows.tables)
     rows.tables["record"] = records.with_columns(kinds)
-    unparsed = polars_schema(UNPARSED.columns)
-    rows.tables["unparsed"] = parsed.unparsed.with_columns(pl.lit(source_id).alias("source_id")).select(
-        pl.col(name).cast(dtype) for name, dtype in unparsed.items()
-    )
+    rows.tables["unparsed"] = fitted(parsed.unparsed.with_columns(origin), UNPARSED.columns)
     rows.failed = records.filter(pl.col("severity").is_in(_FAILED)).select("pid", "line_no")
     return rows
-
-
-def _complete(records: pl.DataFrame) -> pl.DataFrame:
-    """All columns of the record table, in order; null where the format does not carry one."""
-    schema = polars_schema(RECORD.columns)
-    return records.select(
-        pl.col(name).cast(dtype) if name in records.columns else pl.lit(None, dtype).alias(name)
-        for name, dtype in schema.items()
-    )
 
 
 def _typed(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
@@ -112,7 +100,7 @@ def _typed(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
 
 @cache
 def _route() -> pl.Expr:
-    """The number of the type that takes a record by its first words; the most frequent kind is asked first."""
+    """The number of the type that takes a record by its first words."""
     types = registry.message_types()
     by_text = [(number, message) for number, message in enumerate(types.values()) if message.starts_with]
     tests = (pl.when(message.routes()).then(pl.lit(number, pl.UInt8)) for number, message in by_text)
@@ -135,9 +123,4 @@ def _add_fingerprints(tables: dict[str, pl.DataFrame]) -> None:
         at += frame.height
         seen.append(tables[name].select("source_id", "line_no", "logged_at", "fingerprint"))
     first = pl.concat(seen).sort("line_no").unique("fingerprint", keep="first")
-    schema = polars_schema(QUERY.columns)
-    tables["query"] = (
-        shapes.join(first, on="fingerprint")
-        .select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-        .sort("line_no", "fingerprint")
-    )
+    tables["query"] = fitted(shapes.join(first, on="fingerprint"), QUERY.columns).sort("line_no", "fingerprint")

@@ -29,7 +29,7 @@ from pgtrace.logformat import Reading
 #: bytes of a log that become visible at once; what a killed ingest has to read again
 BATCH_BYTES = 256 * 1024 * 1024
 #: a file that was written to within this time may end in the middle of a record
-LIVE_SECONDS = 60.0
+_LIVE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class SourceReader:
         """A file's last record without a line end, written moments ago, is not whole yet."""
         if chunk.data.endswith(b"\n") or not self._may_grow:
             return False
-        return time.time() - (self._source.mtime_ns or 0) / 1e9 < LIVE_SECONDS
+        return is_live(self._source)
 
     def _take(self, chunk: Chunk, rows: Rows | None, ends: OpenEnds, known_queries: set[str]) -> None:
         self._begin(ends)
@@ -206,6 +206,11 @@ class SourceReader:
         )
         self._batch.commit(self._state)
         self._batch = None
+
+
+def is_live(source: Source) -> bool:
+    """Whether the file was written to a moment ago."""
+    return time.time() - (source.mtime_ns or 0) / 1e9 < _LIVE_SECONDS
 
 
 def _without_tail(state: SourceState) -> SourceState:
