@@ -40,7 +40,10 @@ class Joined:
 class MessageType:
     """How one kind of server message becomes rows of one table.
 
-    A type without ``starts_with`` takes every record of its severities, also those that another type reads.
+    A type without ``starts_with`` takes every record of its severities, also those that another type reads. One with
+    ``within`` reads, of the records of that other type, those that hold one of the texts ``contains``; they are of its
+    kind then, unless ``is_part`` says that it only adds to what the other type reads.
+    One with ``program`` reads all that this program (backend_type) writes, and nothing else does.
 
     ``patterns`` are searched in the message, each by itself, so their order and the lines between them do not
     matter; their named groups are columns. The first group of the first pattern must match, or the record is not of
@@ -58,10 +61,15 @@ class MessageType:
     detail_patterns: tuple[str, ...] = ()
     context_patterns: tuple[str, ...] = ()
     severities: tuple[str, ...] = ("LOG",)
+    #: the table of the type whose records this one reads too
+    within: str | None = None
+    contains: tuple[str, ...] = ()
+    is_part: bool = False
+    program: str | None = None
     #: columns copied from the record
     keeps: Mapping[str, Column] = field(default_factory=lambda: SESSION)
     derive: Callable[[], dict[str, pl.Expr]] | None = None
-    #: reads records into rows itself, where patterns are not enough; same columns, one row per record or fewer
+    #: reads records into rows itself, where patterns are not enough; same columns, any number of rows per record
     read_with: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     #: makes one row of several, also across the parts of a log: see ``Joined``
     join_with: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame | None], Joined] | None = None
@@ -69,6 +77,8 @@ class MessageType:
     join_columns: Mapping[str, Column] = field(default_factory=dict)
     #: SQL over the stored rows, where the table that people see is not just those
     view: str | None = None
+    #: other types whose stored rows ``view`` reads, as ``{their_table}``
+    view_reads: tuple[str, ...] = ()
     #: where ``view`` makes other columns than the files hold: the columns of the view
     view_columns: Mapping[str, Column] | None = None
 
@@ -81,12 +91,24 @@ class MessageType:
     def as_table(self) -> Table:
         """The table that the type fills."""
         shown = self.stored_columns if self.view_columns is None else {**ORIGIN, **self.view_columns}
-        return Table(self.table, self.one_row_per, shown, view=self.view, stored=self.stored_columns)
+        return Table(
+            self.table,
+            self.one_row_per,
+            shown,
+            view=self.view,
+            view_reads=self.view_reads,
+            stored=self.stored_columns,
+        )
 
     def routes(self) -> pl.Expr:
         """Whether a record goes to this type, from literals alone."""
         import polars as pl
 
+        if self.program is not None:
+            return pl.col("backend_type") == self.program
+        if self.within is not None:
+            # of the records that the other type takes
+            return pl.any_horizontal([pl.col("message").str.contains(text, literal=True) for text in self.contains])
         by_severity = pl.col("severity").is_in(self.severities)
         if not self.starts_with:
             return by_severity
@@ -95,7 +117,7 @@ class MessageType:
         return by_text & by_severity
 
     def read(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Rows of this type's table, one per record that its first pattern fits, in the records' order.
+        """Rows of this type's table, in the records' order; by patterns, one per record that the first one fits.
 
         ``records`` has the columns of the record table and are those that ``routes`` chose.
         """

@@ -30,9 +30,22 @@ def log_formats() -> dict[str, LogFormat]:
 
 @cache
 def message_types() -> dict[str, MessageType]:
-    """Message types by table; those that take records by their text come before those that take a whole severity."""
+    """Message types by table, in the order in which they read.
+
+    First those that take records by their text, then those that read another's records too (behind that one), last
+    those that take a whole severity.
+    """
     found = [leaf.MESSAGE for leaf in _leaves("pgtrace.parsers.messages") if hasattr(leaf, "MESSAGE")]
-    return {message.table: message for message in sorted(found, key=lambda item: (not item.starts_with, item.table))}
+    types = {message.table: message for message in sorted(found, key=lambda item: item.table)}
+
+    def order(message: MessageType) -> tuple[bool, int]:
+        depth = 0
+        other = message
+        while other.within is not None:
+            depth, other = depth + 1, types[other.within]
+        return (not other.starts_with and other.program is None, depth)
+
+    return {message.table: message for message in sorted(types.values(), key=order)}
 
 
 @cache

@@ -53,7 +53,8 @@ class Column:
 class Table:
     """A table of the lake: what one row is, and its columns in order.
 
-    ``view`` is SQL over ``{stored}``, the stored rows, where the table people see is not just those rows.
+    ``view`` is SQL over ``{stored}``, the stored rows, where the table people see is not just those rows; it may also
+    read the stored rows of the tables ``view_reads``, as ``{name}``.
     The column named by ``time`` decides the ``date=`` folder of a row.
     """
 
@@ -61,6 +62,7 @@ class Table:
     one_row_per: str
     columns: Mapping[str, Column] = field(default_factory=dict)
     view: str | None = None
+    view_reads: tuple[str, ...] = ()
     time: str = "logged_at"
     stored: Mapping[str, Column] | None = None
 

@@ -1,8 +1,8 @@
 """Every wording of a server message reads to its row, and views make one row of several.
 
 A case is a key in ``messages/<table>.toml``: the fields of one record and ``row``, the columns that matter (``false``:
-no row). ``is_null`` names columns the server said nothing about. Cases in ``messages/views`` hold several records, in
-order; their ``server`` is "here" where they name none.
+no row), or ``rows`` where one record gives several. ``is_null`` names columns the server said nothing about. Cases in
+``messages/views`` hold several records, in order; their ``server`` is "here" where they name none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 
 from pgtrace import registry
+from pgtrace.ingest.routing import codes_of
 from pgtrace.message import MessageType, named_groups
 from pgtrace.schema import RECORD, polars_schema
 from pgtrace.sqlstate import classes, conditions
@@ -28,7 +29,7 @@ TYPES = registry.message_types()
 #: filled behind the reading of messages: from the statement's text
 FILLED_LATER = {"fingerprint"}
 #: of a case, what is not a field of its record
-NOT_IN_RECORD = ("row", "is_null", "server")
+NOT_IN_RECORD = ("row", "rows", "is_null", "server")
 LOGGED_AT = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
@@ -78,11 +79,16 @@ def differences(found: dict[str, Any], expected: dict[str, Any], is_null: list[s
 def test_every_case_reads_to_its_row(table: str, name: str) -> None:
     case = CASES[table][name]
     rows = read(TYPES[table], [case]).to_dicts()
-    if case["row"] is False:
-        assert rows == []
-    else:
-        [row] = rows
-        assert differences(row, case["row"], case.get("is_null", [])) == {}
+    expected = expected_rows(case)
+    assert len(rows) == len(expected)
+    is_null = case.get("is_null", [])
+    found = [differences(row, want, is_null) for row, want in zip(rows, expected, strict=True)]
+    assert found == [{}] * len(expected)
+
+
+def expected_rows(case: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = case.get("rows", [])
+    return rows or ([] if case["row"] is False else [case["row"]])
 
 
 @pytest.mark.parametrize("table", CASES)
@@ -141,7 +147,7 @@ def test_every_named_group_is_a_column(table: str) -> None:
 @pytest.mark.parametrize("table", CASES)
 def test_every_pattern_finds_its_text_in_some_case(table: str) -> None:
     found = TYPES[table]
-    records = frame(found, [case for case in CASES[table].values() if case["row"] is not False])
+    records = frame(found, [case for case in CASES[table].values() if expected_rows(case)])
     sources = {"message": found.patterns, "detail": found.detail_patterns, "context": found.context_patterns}
     untried = [
         pattern
@@ -175,15 +181,25 @@ def test_every_column_is_filled_by_some_case(table: str) -> None:
 
 
 def test_no_message_is_claimed_by_two_types() -> None:
-    claims = {}
-    for table, name in ALL:
-        records = frame(TYPES[table], [CASES[table][name]])
-        claims[table, name] = [
-            other
-            for other, message_type in TYPES.items()
-            if message_type.starts_with and records.filter(message_type.routes()).height
-        ]
-    assert {case: found for case, found in claims.items() if len(found) > 1} == {}
+    literals: dict[tuple[str, str], list[str]] = {}
+    for table, message_type in TYPES.items():
+        for severity in message_type.severities:
+            for literal in message_type.starts_with:
+                literals.setdefault((severity, literal), []).append(table)
+    assert {literal: tables for literal, tables in literals.items() if len(tables) > 1} == {}
+
+
+@pytest.mark.parametrize(("table", "name"), [(table, name) for table, name in ALL if expected_rows(CASES[table][name])])
+def test_every_case_is_routed_to_its_type(table: str, name: str) -> None:
+    case = CASES[table][name]
+    message_type = TYPES[table]
+    if message_type.program is not None:
+        case = {"backend_type": message_type.program, **case}
+    records = frame(message_type, [case])
+    if message_type.within is not None or not message_type.starts_with:
+        assert records.filter(message_type.routes()).height == 1
+    else:
+        assert list(TYPES)[codes_of(records)[0]] == table
 
 
 def test_every_sqlstate_has_one_condition_and_its_class_one_name() -> None:

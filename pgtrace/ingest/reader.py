@@ -10,8 +10,10 @@ import polars as pl
 
 from pgtrace import registry
 from pgtrace.ingest.chunks import Chunk
+from pgtrace.ingest.routing import codes_of
 from pgtrace.ingest.unknown import UNKNOWN
 from pgtrace.logformat import LogFormat, Reading
+from pgtrace.message import MessageType
 from pgtrace.schema import QUERY, RECORD, UNPARSED, fitted
 from pgtrace.sqltext import Fingerprinter
 
@@ -74,37 +76,64 @@ def _typed(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
     """The kind of every record, and the rows of each message type."""
     types = registry.message_types()
     names = list(types)
-    by_text = [message for message in types.values() if message.starts_with]
-    codes = records.select(_route()).to_series()
+    codes = codes_of(records)
     rows: dict[str, pl.DataFrame] = {}
-    present = set(codes.unique().drop_nulls())
-    for message in by_text:
-        code = names.index(message.table)
-        if code not in present:
-            continue
+    taken: dict[str, pl.Series] = {}
+    for code in sorted(codes.unique().drop_nulls()):
         own = codes == code
-        rows[message.table] = message.read(records.filter(own))
-        if rows[message.table].height < own.sum():
+        table = names[code]
+        taken[table] = own.fill_null(False)
+        rows[table], read = _read(types[table], records.filter(own))
+        if not read.all():
             # routed by its first words and not read: it keeps no kind, so that it shows as not understood
-            codes = codes.set(own & ~records["line_no"].is_in(rows[message.table]["line_no"].implode()), None)
+            codes = codes.scatter(own.arg_true().filter(~read), None)
     for message in types.values():
-        if message.starts_with:
-            continue
-        takes = records.select(message.routes().alias("takes"))["takes"]
-        if takes.any():
-            rows[message.table] = message.read(records.filter(takes))
-            codes = codes.set(takes & codes.is_null(), names.index(message.table))
+        if message.within is not None:
+            codes = _read_within(message, names.index(message.table), records, codes, taken, rows)
+        elif not message.starts_with and message.program is None:
+            takes = records.select(message.routes().alias("takes"))["takes"] & _of_server(records)
+            if takes.any():
+                rows[message.table] = message.read(records.filter(takes))
+                codes = codes.set(takes & codes.is_null(), names.index(message.table))
     kinds = pl.Series(names, dtype=pl.String).gather(codes.cast(pl.UInt32))
     return kinds.alias("kind"), rows
 
 
-@cache
-def _route() -> pl.Expr:
-    """The number of the type that takes a record by its first words."""
-    types = registry.message_types()
-    by_text = [(number, message) for number, message in enumerate(types.values()) if message.starts_with]
-    tests = (pl.when(message.routes()).then(pl.lit(number, pl.UInt8)) for number, message in by_text)
-    return pl.coalesce(*tests).alias("kind")
+def _read(message: MessageType, own: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Rows of a type, and which of the records gave any."""
+    rows = message.read(own)
+    if rows.height == own.height and message.read_with is None:
+        return rows, pl.repeat(True, own.height, dtype=pl.Boolean, eager=True)
+    return rows, own["line_no"].is_in(rows["line_no"].unique().implode())
+
+
+def _read_within(
+    message: MessageType,
+    code: int,
+    records: pl.DataFrame,
+    codes: pl.Series,
+    taken: dict[str, pl.Series],
+    rows: dict[str, pl.DataFrame],
+) -> pl.Series:
+    """Read the records of another type that this one reads too; the codes with its own in them."""
+    assert message.within is not None
+    others = taken.get(message.within)
+    if others is None or not others.any():
+        return codes
+    where = others.arg_true()
+    fits = records.gather(where).select(message.routes().alias("fits"))["fits"].fill_null(False)
+    where = where.filter(fits)
+    if where.is_empty():
+        return codes
+    taken[message.table] = pl.repeat(False, records.height, dtype=pl.Boolean, eager=True).scatter(where, True)
+    rows[message.table], read = _read(message, records.gather(where))
+    return codes if message.is_part else codes.scatter(where.filter(read), code)
+
+
+def _of_server(records: pl.DataFrame) -> pl.Series:
+    """What the server itself wrote, not another program whose log is read too."""
+    others = [message.program for message in registry.message_types().values() if message.program is not None]
+    return records.select(~pl.col("backend_type").is_in(others).fill_null(False)).to_series()
 
 
 def _add_fingerprints(tables: dict[str, pl.DataFrame]) -> None:

@@ -48,16 +48,20 @@ def definitions(layout: Layout, tables: Mapping[str, Table], views: Mapping[str,
     # a view over files has no row count to plan with: DuckDB takes it for one row, and compares every pair of rows
     settings = ["set TimeZone = 'UTC'", "set asof_loop_join_threshold = 0"]
     statements = [*settings, "create schema if not exists stored", *MACROS]
+    inner = {
+        table.name: f"stored.{_name(table.name)}" if table.view is not None else _name(table.name)
+        for table in tables.values()
+    }
+    statements += [
+        f"create or replace view {inner[table.name]} as {_stored(layout, table)}" for table in tables.values()
+    ]
     for table in tables.values():
-        stored = _stored(layout, table)
-        columns = _quoted([*SERVER, *table.columns])
-        if table.view is None:
-            statements.append(f"create or replace view {_name(table.name)} as {stored}")
-            continue
-        inner = f"stored.{_name(table.name)}"
-        statements.append(f"create or replace view {inner} as {stored}")
-        body = table.view.replace("{stored}", inner)
-        statements.append(f"create or replace view {_name(table.name)} as select {columns} from ({body})")
+        if table.view is not None:
+            body = table.view.replace("{stored}", inner[table.name])
+            for name in table.view_reads:
+                body = body.replace(f"{{{name}}}", inner[name])
+            columns = _quoted([*SERVER, *table.columns])
+            statements.append(f"create or replace view {_name(table.name)} as select {columns} from ({body})")
     source = layout.tables / "source" / "source.parquet"
     columns = _quoted([*SERVER, *SOURCE.columns])
     statements.append(
