@@ -71,6 +71,8 @@ def _typed(groups: pl.DataFrame) -> pl.DataFrame:
 
 def _with_times(frame: pl.DataFrame, timezone: str | None, prefix: Prefix) -> pl.DataFrame:
     """Printed times as UTC; a line whose time cannot be read has no severity, so it is not taken for a record."""
+    if not {"time", "epoch"} & set(prefix.fields):
+        return frame  # what carries the lines has the time
     readable = pl.col("severity").is_not_null()
     if prefix.leading_escape == "n" or "epoch" in prefix.fields:
         text = frame["time"] if prefix.leading_escape == "n" else frame["epoch"]
