@@ -12,6 +12,8 @@ from pgtrace.prefix import FOLLOW_UPS
 from pgtrace.schema import RECORD, UNPARSED, polars_schema
 
 _CURSOR = r"(?s)^(?P<message>.*) at character (?P<position>\d+)$"
+#: columns that the lines of a record fill; "MEMORY" marks memory contexts, which have no level of their own
+_COLUMNS = {**FOLLOW_UPS, "MEMORY": "memory_contexts"}
 NO_PREFIX = "does not begin with the log_line_prefix"
 NO_RECORD = "goes on with a record that is not in the file"
 
@@ -77,7 +79,7 @@ def assembled(frame: pl.DataFrame) -> pl.DataFrame:
     if others.is_empty():
         return records.drop("record_no")
     for severity in others["severity"].unique():
-        column = FOLLOW_UPS[severity]
+        column = _COLUMNS[severity]
         texts = others.filter(pl.col("severity") == severity).select("record_no", pl.col("text").alias(column))
         if texts["record_no"].is_duplicated().any():
             texts = texts.group_by("record_no", maintain_order=True).agg(pl.col(column).str.join("\n"))

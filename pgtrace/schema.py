@@ -158,6 +158,7 @@ RECORD = Table(
         "internal_position": Column("character of the internal query that an error points at", int),
         "location": Column("LOCATION: function and source file (log_error_verbosity = verbose)"),
         "backtrace": Column("BACKTRACE (backtrace_functions), from version 13; stderr only"),
+        "memory_contexts": Column("memory contexts that the process wrote before it, out of memory; stderr only"),
         "kind": Column("the table that read this message, null where none did"),
     },
 )

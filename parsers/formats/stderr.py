@@ -20,6 +20,7 @@ from pgtrace.encoding import clean_utf8
 from pgtrace.errors import UnknownFormatError
 from pgtrace.heads import read_heads
 from pgtrace.logformat import LogFormat, Parsed, Reading
+from pgtrace.memorydump import dump_before, with_memory_dumps
 from pgtrace.prefix import FOLLOW_UPS, SEPARATOR, compile_prefix
 from pgtrace.prefix_detection import detect_prefix, match_share
 
@@ -67,7 +68,7 @@ def last_record(buffer: bytes, reading: Reading) -> int:
         if buffer[start : start + 1] != b"\t":
             line = buffer[start : min(end, start + 4096)].decode(errors="replace")
             if _begins_record(line, pattern):
-                return start
+                return dump_before(buffer, start)
         end = start
     return 0
 
@@ -99,7 +100,7 @@ def read(chunk: bytes, reading: Reading, first_line: int) -> Parsed:
     frame = frame.with_columns(
         line_count.alias("line_count"), (line_count.cum_sum() - line_count + first_line).alias("line_no")
     )
-    frame = numbered(with_pid(frame))
+    frame = with_memory_dumps(numbered(with_pid(frame)), lines)
     is_record = pl.col("severity").is_not_null() & (pl.col("record_no") > 0)
     unread = frame.select((~is_record).alias("unread"))["unread"]
     left = unparsed(frame.with_columns(lines.alias("line")), unread, mark)
