@@ -70,6 +70,21 @@ def utc_times(text: pl.Series, zone: pl.Series, timezone: str | None) -> pl.Seri
     return _as_utc(local - _offset_column(zone, names, offsets))
 
 
+def zoneless_times(text: pl.Series, timezone: str | None) -> pl.Series:
+    """Times printed without a zone, as UTC; null where the text is no time. Raises TimeZoneError without ``timezone``.
+
+    An hour that occurs twice is taken for its first pass, one that a clock change left out is null.
+    """
+    local = _local_times(text)
+    if timezone is None:
+        if local.null_count() == local.len():
+            return _as_utc(local)
+        raise TimeZoneError("its times have no zone: name it, as in --timezone Europe/Berlin, or UTC")
+    name = _zone(timezone).key
+    wall = local.cast(pl.Datetime("us"))
+    return wall.dt.replace_time_zone(name, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
 def epoch_times(text: pl.Series) -> pl.Series:
     """Times printed as seconds since 1970 (``%n``: ``1795501776.554``) as UTC; null where it is no such number."""
     cut = (

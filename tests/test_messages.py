@@ -49,6 +49,8 @@ def frame(message_type: MessageType, records: list[dict[str, Any]]) -> pl.DataFr
     for number, record in enumerate(records, 1):
         fields = {name: value for name, value in record.items() if name not in NOT_IN_RECORD}
         defaults = {"source_id": "a", "line_no": number, "logged_at": LOGGED_AT, "severity": message_type.severities[0]}
+        if message_type.program is not None:
+            defaults["backend_type"] = message_type.program
         row = {**defaults, **fields}
         assert row.keys() <= RECORD.columns.keys()
         if isinstance(row["logged_at"], time):
@@ -193,8 +195,6 @@ def test_no_message_is_claimed_by_two_types() -> None:
 def test_every_case_is_routed_to_its_type(table: str, name: str) -> None:
     case = CASES[table][name]
     message_type = TYPES[table]
-    if message_type.program is not None:
-        case = {"backend_type": message_type.program, **case}
     records = frame(message_type, [case])
     if message_type.within is not None or not message_type.starts_with:
         assert records.filter(message_type.routes()).height == 1
