@@ -14,6 +14,7 @@ import re
 import polars as pl
 
 from pgtrace.prefix import SEVERITIES
+from pgtrace.translations import foreign_levels
 
 #: fields in order; 12 ends at application_name, 13 adds backend_type, 14 to 18 the last two
 FIELDS = (
@@ -45,7 +46,7 @@ _POSSESSIVE = r'[^",\r\n]*+|"[^"]*+(?:""[^"]*+)*+"'
 RECORD_BYTES = re.compile(rf"(?m)^{_pattern(_POSSESSIVE, named=True)}(?P<cr>\r?)(?:\n|\Z)".encode())
 RECORD_START = re.compile(rf"(?m)^{TIME},".encode())
 #: up to the message, for a head that ends before its first record does
-_UP_TO_LEVEL = ",".join([TIME, *[f"(?:{_POSSESSIVE})"] * 10, f"(?:{'|'.join(SEVERITIES)})"])
+_UP_TO_LEVEL = ",".join([TIME, *[f"(?:{_POSSESSIVE})"] * 10, f"(?:{'|'.join([*SEVERITIES, *foreign_levels()])})"])
 RECORD_HEAD = re.compile(rf"(?m)^{_UP_TO_LEVEL},[0-9A-Z]{{5}},".encode())
 
 _NUL = "\N{REPLACEMENT CHARACTER}"

@@ -18,7 +18,8 @@ class Reading:
     """How to read one source: what was asked for and what its first bytes showed. Pickles, so it can travel.
 
     ``prefix`` is a log_line_prefix, ``timezone`` an IANA name for the abbreviations in the log, ``line_end`` the
-    bytes that end a line of the file, ``columns`` the number of fields of a csvlog.
+    bytes that end a line of the file, ``columns`` the number of fields of a csvlog, ``language`` the one of its
+    messages where that is not English.
     """
 
     log_format: str
@@ -26,6 +27,7 @@ class Reading:
     timezone: str | None = None
     line_end: bytes = b"\n"
     columns: int | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pgtrace.logformat import Parsed
 from pgtrace.logtime import utc_times
 from pgtrace.prefix import SEVERITIES
 from pgtrace.schema import RECORD, UNPARSED, polars_schema
+from pgtrace.translations import english_levels
 
 #: columns of the record table that ingest adds
 _ADDED = ("source_id", "kind")
@@ -49,6 +50,14 @@ def _times(printed: pl.Series, width: int, timezone: str | None) -> pl.Series:
         .select(text=pl.col("printed").str.slice(0, width), zone=pl.col("printed").str.slice(width + 1))
     )
     return utc_times(cut["text"], cut["zone"], timezone)
+
+
+def with_english_levels(fields: pl.DataFrame) -> pl.DataFrame:
+    """``severity`` in English, whatever lc_messages was."""
+    severity = fields["severity"]
+    if severity.is_in(SEVERITIES).all():
+        return fields
+    return fields.with_columns(english_levels(severity).alias("severity"))
 
 
 def is_readable(fields: pl.DataFrame) -> pl.Series:

@@ -33,28 +33,32 @@ from pgtrace.recordframe import (
     nothing_unparsed,
     numbered_lines,
     unparsed_lines,
+    with_english_levels,
     with_times,
 )
+from pgtrace.translations import detect_language, foreign_levels
 
 _SCHEMA = {name: pl.Int64 if name in NUMBERS else pl.String for name in FIELDS}
 _OF_MANY_LINES = ("message", "detail", "hint", "internal_query", "context", "statement")
 #: a role may be named so that its name takes two lines; it is looked for only where the sum says so
 _OF_ONE_LINE = tuple(name for name in FIELDS if name not in NUMBERS and name not in _OF_MANY_LINES)
 _SAMPLE = 200
+_LEVELS = {*SEVERITIES, *foreign_levels()}
 
 
 def sniff(head: bytes, asked: Reading) -> Reading | None:
     """A csvlog has a record of 23, 24 or 26 fields, the first a time and the twelfth a level. Raises TimeZoneError."""
     found = list(islice(RECORD_BYTES.finditer(head.replace(b"\0", b"\n")), _SAMPLE))
-    found = [record for record in found if record["severity"].decode(errors="replace") in SEVERITIES]
+    language = detect_language(head.decode(errors="replace"))
+    found = [record for record in found if record["severity"].decode(errors="replace") in _LEVELS]
     if not found:
         # the first record may be longer than the head
-        return Reading("csvlog", timezone=asked.timezone) if RECORD_HEAD.search(head) else None
+        return Reading("csvlog", timezone=asked.timezone, language=language) if RECORD_HEAD.search(head) else None
     times = pl.DataFrame({name: [record[name].decode() for record in found] for name in ("time", "session_time")})
     with_times(times, asked.timezone)
     columns = sum(value is not None for value in found[-1].groupdict().values()) - 1
     line_end = b"\r\n" if sum(record["cr"] == b"\r" for record in found) * 2 > len(found) else b"\n"
-    return Reading("csvlog", timezone=asked.timezone, line_end=line_end, columns=columns)
+    return Reading("csvlog", timezone=asked.timezone, line_end=line_end, columns=columns, language=language)
 
 
 def last_record(buffer: bytes, reading: Reading) -> int:
@@ -85,7 +89,7 @@ def _read_sound(text: bytes, reading: Reading, first_line: int) -> pl.DataFrame 
         line_count = _line_counts(fields, count_lines(text))
         if line_count is None:
             continue
-        fields = with_times(fields, reading.timezone)
+        fields = with_english_levels(with_times(fields, reading.timezone))
         if is_readable(fields).all():
             line_no = first_line + line_count.cum_sum() - line_count
             return _records(fields.with_columns(line_no.alias("line_no"), line_count.alias("line_count")))
@@ -116,7 +120,7 @@ def _read_damaged(text: bytes, reading: Reading, first_line: int) -> Parsed:
     # a number that is not there is empty text, one that cannot be read becomes null
     misread = pl.any_horizontal((pl.col(name) != "") & numbers[name].is_null() for name in numbers.columns)
     is_number = ~found.select(misread.fill_null(value=False)).to_series()
-    fields = with_times(found.with_columns(numbers), reading.timezone)
+    fields = with_english_levels(with_times(found.with_columns(numbers), reading.timezone))
     good = is_readable(fields) & is_number & ~_ends_early(found, text, reading)
     records = _records(fields.filter(good))
     return Parsed(records, unparsed_lines(_left_over(lines, fields, good), records))

@@ -23,8 +23,10 @@ from pgtrace.recordframe import (
     nothing_unparsed,
     numbered_lines,
     unparsed_lines,
+    with_english_levels,
     with_times,
 )
+from pgtrace.translations import detect_language
 
 #: keys of the jsonlog, and the columns they fill
 _KEYS = {
@@ -73,12 +75,13 @@ def sniff(head: bytes, asked: Reading) -> Reading | None:
     whole = lines[:-1] if len(lines) > 1 else lines
     candidates = (line for line in whole[:_LOOKED_AT] if line.startswith(b"{"))
     found = list(islice((line for line in candidates if _is_record(line)), _SAMPLE))
+    language = detect_language(head.decode(errors="replace"))
     if not found:
         if _LONG_HEAD.search(head) is None:
             return None
-        return Reading("jsonlog", timezone=asked.timezone)
+        return Reading("jsonlog", timezone=asked.timezone, language=language)
     line_end = b"\r\n" if sum(line.endswith(b"\r") for line in found) * 2 > len(found) else b"\n"
-    reading = Reading("jsonlog", timezone=asked.timezone, line_end=line_end)
+    reading = Reading("jsonlog", timezone=asked.timezone, line_end=line_end, language=language)
     read(b"\n".join(found), reading, 1)  # a zone that needs an option shows here
     return reading
 
@@ -129,7 +132,7 @@ def _fields(objects: pl.DataFrame, timezone: str | None) -> pl.DataFrame:
         pl.when(pl.col("severity").is_not_null()).then(pl.col("sqlstate").fill_null("00000")).alias("sqlstate"),
         pl.lit(1, pl.Int64).alias("line_count"),
     )
-    return with_times(fields, timezone)
+    return with_english_levels(with_times(fields, timezone))
 
 
 def _read_damaged(text: bytes, reading: Reading, first_line: int) -> Parsed:

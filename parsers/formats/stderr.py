@@ -1,7 +1,8 @@
 """The server log as PostgreSQL writes it to stderr (log_destination = stderr), with any log_line_prefix.
 
 A record is a line with a level (LOG, ERROR, …), the lines that go on with it (they begin with a TAB), and its DETAIL,
-HINT, CONTEXT, STATEMENT, QUERY, LOCATION and BACKTRACE lines. Source: src/backend/utils/error/elog.c,
+HINT, CONTEXT, STATEMENT, QUERY, LOCATION and BACKTRACE lines. In another language than English (lc_messages) these words
+are others. Source: src/backend/utils/error/elog.c,
 ``send_message_to_server_log``.
 
 Limitations: a message that is written while another process's message is half written (no logging collector) is
@@ -23,6 +24,7 @@ from pgtrace.logformat import LogFormat, Parsed, Reading
 from pgtrace.memorydump import dump_before, with_memory_dumps
 from pgtrace.prefix import FOLLOW_UPS, SEPARATOR, compile_prefix
 from pgtrace.prefix_detection import detect_prefix, match_share
+from pgtrace.translations import detect_language, english_line, english_lines
 
 _SAMPLE = 200
 _NEWLINE, _TAB, _CR = b"\n\t\r"
@@ -32,6 +34,9 @@ _ADVICE = "set log_line_prefix = '%m [%p] %q%u@%d/%a ' and reload the server"
 def sniff(head: bytes, asked: Reading) -> Reading | None:
     """A stderr log has lines with a level and two blanks behind its colon. Raises UnknownFormatError, TimeZoneError."""
     text = clean_utf8(head).decode()
+    language = detect_language(text)
+    if language is not None:
+        text = "\n".join(english_line(line, language) for line in text.split("\n"))
     if re.search(rf"(?m)^[^\t\n].*?(?:LOG|ERROR|FATAL|PANIC|WARNING|DETAIL|HINT|STATEMENT){SEPARATOR}", text) is None:
         return None
     prefix = asked.prefix if asked.prefix is not None else detect_prefix(text)
@@ -43,7 +48,7 @@ def sniff(head: bytes, asked: Reading) -> Reading | None:
         raise UnknownFormatError(f"log_line_prefix '{prefix}' reads none of its lines{hint}")
     _refuse_blind(prefix)
     line_end = b"\r\n" if head.count(b"\r\n") * 2 > head.count(b"\n") else b"\n"
-    reading = Reading("stderr", prefix=prefix, timezone=asked.timezone, line_end=line_end)
+    reading = Reading("stderr", prefix, asked.timezone, line_end, language=language)
     sample = head[: head.rfind(b"\n") + 1] or head
     read(b"".join(sample.splitlines(keepends=True)[:_SAMPLE]), reading, 1)  # a zone that needs an option shows here
     return reading
@@ -67,7 +72,7 @@ def last_record(buffer: bytes, reading: Reading) -> int:
         start = buffer.rfind(b"\n", 0, end - 1) + 1
         if buffer[start : start + 1] != b"\t":
             line = buffer[start : min(end, start + 4096)].decode(errors="replace")
-            if _begins_record(line, pattern):
+            if _begins_record(line if reading.language is None else english_line(line, reading.language), pattern):
                 return dump_before(buffer, start)
         end = start
     return 0
@@ -94,7 +99,8 @@ def read(chunk: bytes, reading: Reading, first_line: int) -> Parsed:
     elif ends_in_cr:
         folded = folded.replace(b"\r\n", b"\r\r\n")  # one is taken for the line's end; the other is the message's
     lines = pl.read_lines(folded, name="line")["line"]
-    frame = read_heads(lines, compile_prefix(reading.prefix or ""), reading.timezone)
+    known = lines if reading.language is None else english_lines(lines, reading.language)
+    frame = read_heads(known, compile_prefix(reading.prefix or ""), reading.timezone)
     more = lines.str.count_matches(mark, literal=True) if is_folded else pl.repeat(0, lines.len(), eager=True)
     line_count = more.cast(pl.Int64) + 1
     frame = frame.with_columns(

@@ -224,6 +224,11 @@ def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict
         ends[log_format] = own
         if log_format == UNKNOWN.name and result.message is None:
             result.message = f"{item.source.label}: no log format knows this file; its lines are in table unparsed"
+        elif item.reading.language is not None and result.message is None:
+            result.message = (
+                f"{item.source.label}: its messages are in {item.reading.language}, and the typed tables read English: "
+                "set lc_messages = 'C' on the server (records and their levels are kept whole)"
+            )
         results[item.source.label] = result
 
 
