@@ -13,7 +13,7 @@ import polars as pl
 from pgtrace.assembly import NO_PREFIX, NO_RECORD, as_csvlog, assembled, numbered, with_pid
 from pgtrace.heads import read_heads
 from pgtrace.logformat import Parsed
-from pgtrace.prefix import compile_prefix
+from pgtrace.prefix import FOLLOW_UPS, compile_prefix
 from pgtrace.recordframe import RECORD_SCHEMA, unparsed_lines
 
 #: columns of the outer log that stand where the inner line does not say it itself
@@ -27,13 +27,15 @@ def read_enveloped(entries: pl.DataFrame, prefix: str, timezone: str | None) -> 
 
     ``entries`` has one row per line of the file, in its order: ``line_no``; ``line`` as it is in the file; ``text``,
     the line of the server log in it (null: there is none; it may hold line ends, and begins with a TAB where it goes
-    on with the line before it); ``goes_on``, whether it goes on with the text before it without a line end;
-    ``owner``, what tells processes apart (any type, may be null), and those of ``logged_at`` (UTC), ``pid``,
-    ``user_name``, ``database_name``, ``backend_type`` and ``session_line_no`` that the outer log says.
+    on with the line before it); ``goes_on``, whether it goes on with the text before it without a line end (null:
+    where it does not begin with the prefix); ``owner``, what tells processes apart (any type, may be null), and those
+    of ``logged_at`` (UTC), ``pid``, ``user_name``, ``database_name``, ``backend_type`` and ``session_line_no`` that the
+    outer log says.
     ``prefix`` is the log_line_prefix inside it, which may be empty.
     """
     lines = _inner_lines(entries)
     heads = read_heads(lines["text"], compile_prefix(prefix), timezone)
+    heads = heads.with_columns(_severities(lines, heads))
     lines = _with_groups(lines.with_columns(heads["severity"]))
     frame = with_pid(_folded(lines, heads, entries))
     frame = numbered(frame)
@@ -51,16 +53,29 @@ def fitted_records(records: pl.DataFrame) -> pl.DataFrame:
 
 def _inner_lines(entries: pl.DataFrame) -> pl.DataFrame:
     """One row per line of the server log, those of one owner together; ``nth`` is its place in the entry."""
-    lines = entries.select("line_no", "owner", "goes_on", pl.col("text").str.split("\n")).explode("text")
-    lines = lines.with_columns(pl.int_range(pl.len()).over("line_no").alias("nth")).filter(pl.col("text").is_not_null())
+    lines = entries.select("line_no", "owner", "goes_on", "text").filter(pl.col("text").is_not_null())
+    if lines["text"].str.contains("\n", literal=True).any():
+        lines = lines.with_columns(pl.col("text").str.split("\n")).explode("text")
+        lines = lines.with_columns(pl.int_range(pl.len()).over("line_no").alias("nth"))
+    else:
+        lines = lines.with_columns(pl.lit(0, pl.Int64).alias("nth"))
     return lines.sort("owner", maintain_order=True) if lines["owner"].n_unique() > 1 else lines
+
+
+def _severities(lines: pl.DataFrame, heads: pl.DataFrame) -> pl.Series:
+    """Levels without those inside a line: what goes on with one may bring a DETAIL, but begins no record."""
+    is_inside = lines["goes_on"].fill_null(False) & (lines["nth"] == 0)
+    severity = pl.col("severity")
+    if not is_inside.any():
+        return heads["severity"]
+    return heads.select(pl.when(~is_inside | severity.is_in(list(FOLLOW_UPS))).then(severity))["severity"]
 
 
 def _with_groups(lines: pl.DataFrame) -> pl.DataFrame:
     """``group``: the lines that are one line of a record; null where a line goes on with nothing."""
     begins = pl.col("severity").is_not_null()
     is_tab = pl.col("text").str.starts_with("\t")
-    belongs = begins | is_tab | pl.col("goes_on") | (pl.col("nth") > 0)
+    belongs = begins | is_tab | pl.col("goes_on").fill_null(True) | (pl.col("nth") > 0)
     lines = lines.with_columns(is_tab.alias("is_tab"), belongs.alias("belongs"))
     number = begins.cast(pl.UInt32).cum_sum()
     first = pl.col("number").filter(begins).min().over("owner")
@@ -98,8 +113,10 @@ def _folded(lines: pl.DataFrame, heads: pl.DataFrame, entries: pl.DataFrame) -> 
 
 def _with_line_counts(frame: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     """``line_count``: entries that the row takes; an entry with lines of several records is the first one's."""
-    own = frame.select("group", "is_record").filter("is_record")
-    takes = lines.join(own, on="group", how="semi", maintain_order="left").unique("line_no", keep="first")
+    takes = lines.filter(pl.col("group").is_not_null())
+    if (takes["nth"] > 0).any():
+        own = frame.select("group", "is_record").filter("is_record")
+        takes = takes.join(own, on="group", how="semi", maintain_order="left").unique("line_no", keep="first")
     counts = takes.group_by("group").agg(pl.len().cast(pl.Int64).alias("line_count"))
     return frame.join(counts, on="group", how="left", maintain_order="left").with_columns(
         pl.col("line_count").fill_null(0)
@@ -108,32 +125,40 @@ def _with_line_counts(frame: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
 
 def _unread(entries: pl.DataFrame, lines: pl.DataFrame, frame: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     """Entries of which no line belongs to a record."""
+    if records["line_count"].sum() == entries.height:
+        return unparsed_lines(pl.DataFrame(), records)
     read = lines.join(frame.filter("is_record"), on="group", how="semi")
     left = entries.join(read, on="line_no", how="anti", maintain_order="left")
     has_level = lines.filter(pl.col("severity").is_not_null())["line_no"].unique()
-    reason = pl.when(pl.col("line_no").is_in(has_level.implode())).then(pl.lit(NO_RECORD)).otherwise(pl.lit(NO_PREFIX))
+    is_part = pl.col("line_no").is_in(has_level.implode()) | pl.col("goes_on").fill_null(False)
+    reason = pl.when(is_part).then(pl.lit(NO_RECORD)).otherwise(pl.lit(NO_PREFIX))
     return unparsed_lines(left.select("line_no", pl.col("line").alias("text"), reason.alias("reason")), records)
 
 
-def last_whole(buffer: bytes, look: Callable[[bytes], tuple[object, bool]]) -> int:
+def last_whole(buffer: bytes, look: Callable[[bytes], tuple[object, bool] | None], settled: int = 0) -> int:
     """Where to cut ``buffer`` so that no record is on both sides: the last such place, 0 where there is none.
 
-    ``look`` tells of one line who wrote it, and whether it begins a record. Looks at one line after the other from the
-    end; where the last megabytes have no such place, the last line that begins a record is taken.
+    ``look`` tells of one line who wrote it, and whether it begins a record; None for one that goes on with the line
+    before it in the file, whoever wrote that. Looks at one line after the other from the end, where the last
+    ``settled`` bytes are never divided: what they go on with may yet come. Where the last megabytes have no such place,
+    the last line that begins a record is taken.
     """
     open_owners: set[object] = set()
     end = len(buffer)
     fallback = 0
     while end > 0:
         start = buffer.rfind(b"\n", 0, end - 1) + 1
-        owner, begins = look(buffer[start : min(end, start + 4096)])
-        if begins:
-            open_owners.discard(owner)
-            fallback = fallback or start
-            if not open_owners:
-                return start
-        else:
-            open_owners.add(owner)
+        looked = look(buffer[start : min(end, start + 4096)])
+        if looked is not None:
+            owner, begins = looked
+            if begins:
+                open_owners.discard(owner)
+                if len(buffer) - start >= settled:
+                    fallback = fallback or start
+                    if not open_owners:
+                        return start
+            else:
+                open_owners.add(owner)
         if fallback and len(buffer) - start > _LOOKED_AT:
             return fallback
         end = start
