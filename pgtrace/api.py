@@ -69,6 +69,7 @@ class LakeHandle:
         log_format: str = "auto",
         prefix: str | None = None,
         timezone: str | None = None,
+        redact: bool = False,
         jobs: int | None = None,
         dask: str | None = None,
         executor: Executor | None = None,
@@ -76,6 +77,7 @@ class LakeHandle:
     ) -> list[SourceResult]:
         """Read what is new in ``paths`` (files, folders, globs, archives, ``-``) into the lake; one result per source.
 
+        Passwords and the like are masked always; ``redact`` also leaves out constants, parameter values and rows.
         ``executor`` runs the reading of chunks: any ``concurrent.futures.Executor``; default: ``jobs`` threads. Raises
         UsageError for wrong arguments; a source that cannot be read is a result with status ``failed``.
         """
@@ -89,6 +91,7 @@ class LakeHandle:
             log_format=log_format,
             prefix=prefix,
             timezone=timezone,
+            redact=redact,
             jobs=jobs,
             dask=dask,
             executor=executor,

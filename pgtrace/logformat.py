@@ -5,9 +5,12 @@ A format lives in one file of ``parsers/formats`` as a constant ``FORMAT = LogFo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from pgtrace.message import Joined
+from pgtrace.schema import Table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +22,7 @@ class Reading:
 
     ``prefix`` is a log_line_prefix, ``timezone`` an IANA name for the abbreviations in the log, ``line_end`` the
     bytes that end a line of the file, ``columns`` the number of fields of a csvlog, ``language`` the one of its
-    messages where that is not English.
+    messages where that is not English, ``redact`` whether values are left out.
     """
 
     log_format: str
@@ -28,6 +31,7 @@ class Reading:
     line_end: bytes = b"\n"
     columns: int | None = None
     language: str | None = None
+    redact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,17 @@ class Parsed:
 
     ``records`` has the columns of the record table but ``source_id`` and ``kind``; columns that the format cannot
     carry may be absent. ``unparsed`` has ``line_no, text, reason, near``. Every line of the chunk is in one of the
-    two: ``records["line_count"].sum() + len(unparsed)`` is the number of lines.
+    two: ``records["line_count"].sum() + len(unparsed)`` is the number of lines. A format that holds no server messages
+    gives ``tables`` instead, rows by the name of its own tables, the first of which has ``line_count``.
     """
 
     records: pl.DataFrame
     unparsed: pl.DataFrame
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+
+#: rows of a table, pid and line_no of records that failed, and what waits from the part before
+Join = Callable[["pl.DataFrame", "pl.DataFrame", "pl.DataFrame | None"], Joined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +74,9 @@ class LogFormat:
     sniff: Callable[[bytes, Reading], Reading | None]
     last_record: Callable[[bytes, Reading], int]
     read: Callable[[bytes, Reading, int], Parsed]
+    #: tables of its own that a format fills, where it holds no server messages
+    tables: tuple[Table, ...] = ()
+    #: by table, what joins its rows across the parts of a source: see ``MessageType.join_with``
+    join_with: Mapping[str, Join] = field(default_factory=dict, hash=False)
+    #: where a source begins in an order of all sources of the format, where that is not by time
+    position: Callable[[bytes, Reading], int | None] | None = None

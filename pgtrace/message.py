@@ -44,6 +44,8 @@ class MessageType:
     ``within`` reads, of the records of that other type, those that hold one of the texts ``contains``; they are of its
     kind then, unless ``is_part`` says that it only adds to what the other type reads.
     One with ``program`` reads all that this program (backend_type) writes, and nothing else does.
+    One with ``also`` reads besides what its literals choose the records that expression holds for, whatever they say;
+    it is asked of the records that no type's literals choose, and of all that failed, which then are of both types.
 
     ``patterns`` are searched in the message, each by itself, so their order and the lines between them do not
     matter; their named groups are columns. The first group of the first pattern must match, or the record is not of
@@ -66,6 +68,8 @@ class MessageType:
     contains: tuple[str, ...] = ()
     is_part: bool = False
     program: str | None = None
+    #: of other records, those to read too; from severity, backend_type, message and context
+    also: Callable[[], pl.Expr] | None = None
     #: columns copied from the record
     keeps: Mapping[str, Column] = field(default_factory=lambda: SESSION)
     derive: Callable[[], dict[str, pl.Expr]] | None = None
@@ -114,7 +118,8 @@ class MessageType:
             return by_severity
         message = pl.col("message")
         by_text = pl.any_horizontal([message.str.starts_with(literal) for literal in self.starts_with])
-        return by_text & by_severity
+        by_text &= by_severity
+        return by_text if self.also is None else by_text | self.also().fill_null(False)
 
     def read(self, records: pl.DataFrame) -> pl.DataFrame:
         """Rows of this type's table, in the records' order; by patterns, one per record that the first one fits.
@@ -135,7 +140,10 @@ class MessageType:
         import polars as pl
 
         first = _groups(_Reading("0", "message", self.patterns[0], None, None))
-        records = records.with_columns(first).filter(pl.col("0").struct[0].is_not_null())
+        fits = pl.col("0").struct[0].is_not_null()
+        if self.also is not None:
+            fits |= self.also().fill_null(False)
+        records = records.with_columns(first).filter(fits)
         readings = list(self._readings())
         strict = [reading for reading in readings if not reading.only_if_null]
         general = [reading for reading in readings if reading.only_if_null]

@@ -10,7 +10,7 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
-from pgtrace.logformat import LogFormat
+from pgtrace.logformat import Join, LogFormat
 from pgtrace.message import MessageType
 from pgtrace.schema import QUERY, RECORD, UNPARSED, Table
 
@@ -50,6 +50,16 @@ def message_types() -> dict[str, MessageType]:
 
 @cache
 def tables() -> dict[str, Table]:
-    """Every table that a log fills, by name: record, unparsed, query and one for each message type."""
+    """Every table that a log fills, by name: record, unparsed, query, one for each message type, those of formats."""
     types = {name: message.as_table for name, message in message_types().items()}
-    return {"record": RECORD, "unparsed": UNPARSED, "query": QUERY, **dict(sorted(types.items()))}
+    own = {table.name: table for log_format in log_formats().values() for table in log_format.tables}
+    return {"record": RECORD, "unparsed": UNPARSED, "query": QUERY, **dict(sorted({**types, **own}.items()))}
+
+
+@cache
+def joins() -> dict[str, Join]:
+    """What joins rows across the parts of a log, by table."""
+    found = {name: message.join_with for name, message in message_types().items() if message.join_with is not None}
+    for log_format in log_formats().values():
+        found.update(log_format.join_with)
+    return found

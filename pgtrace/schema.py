@@ -130,6 +130,19 @@ SESSION = {
 #: what is known of a process without a session.
 PROCESS = {name: SESSION[name] for name in ("logged_at", "pid")}
 
+#: columns, in whichever table, that may hold constants, parameter values or rows of the user's data; --redact leaves
+#: them out. A table that has such a column under another name adds it here.
+VALUE_COLUMNS = frozenset(
+    {
+        *("statement", "statements", "prepared_as", "internal_query", "parameters", "query_parameters"),
+        *("detail", "hint", "context", "memory_contexts", "ident", "text"),
+        # of plans: every expression may hold constants
+        *("plan", "plan_text", "filter", "index_cond", "recheck_cond", "tid_cond", "join_filter", "hash_cond"),
+        *("merge_cond", "one_time_filter", "conditions", "output", "sort_key", "presorted_key", "group_key"),
+        *("cache_key", "order_by", "function_call", "table_function_call"),
+    }
+)
+
 RECORD = Table(
     name="record",
     one_row_per="server message, whole",

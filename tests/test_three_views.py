@@ -14,7 +14,7 @@ from pgtrace.api import LakeHandle
 RUNS = ("pg15-mixed", "pg15-durstmt", "pg18-autoexplain")
 FILES = {"stderr": "postgresql.log", "csvlog": "postgresql.csv", "jsonlog": "postgresql.json"}
 #: where a row is from differs by nature
-ORIGIN = {"server", "source_id", "line_no", "line_count"}
+ORIGIN = {"server", "source_id", "line_no", "line_count", "execution_source_id", "execution_line_no"}
 #: what stderr says only where its log_line_prefix asks for it; docs/formats.md has the same list
 NEVER_IN_PREFIX = {
     "client_host",

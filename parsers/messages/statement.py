@@ -2,6 +2,8 @@
 
 One execution may be written as one line (``duration: … ms  statement: …``), as two (``statement: …`` and
 a bare ``duration: … ms``), and once more by auto_explain (``duration: … ms  plan:``) just before. It is one row here.
+The files have a row for every plan too, so that a plan's execution is known (see table plan): one that repeats an
+execution names the record of that one, and the view leaves it out.
 Source: exec_simple_query, exec_parse_message, exec_bind_message and exec_execute_message in
 src/backend/tcop/postgres.c, fastpath.c, contrib/auto_explain/auto_explain.c.
 
@@ -15,16 +17,17 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pgtrace.message import Joined, MessageType
-from pgtrace.schema import SESSION, Column
+from pgtrace.plantext import parts_of
+from pgtrace.schema import ORIGIN, SESSION, Column
 
 _LABEL = r"(?s)^(?P<phase>statement|parse|bind|execute fetch from|execute|fastpath function call)(?: (?P<name>[^/]*)(?:/(?P<portal>.*))?)?$"  # noqa: E501
 _PHASES = {"execute fetch from": "fetch", "fastpath function call": "fastpath"}
-_TEXT_PLAN = r"(?s)^Query Text: (?P<text>.*?)\n(?:Query Parameters: .*?\n)?[^\n]*\(cost="
-_QUOTED_PLAN = r'^(?:\{\n\s*)?"?Query Text"?: (?P<text>"(?:[^"\\]|\\.)*")'  # json and yaml
-_XML_PLAN = r"(?s)<Query-Text>(?P<text>.*?)</Query-Text>"
 #: a duration line follows its plan at once; what waits longer than this, or behind so many others, is a row by itself
 _LONGEST_WAIT = timedelta(minutes=1)
 _MOST_WAITING = 20_000
+#: of a plan that repeats an execution, the record of that one
+_EXECUTION_COLUMNS = ("execution_source_id", "execution_line_no")
+_EXECUTION = [pl.col(name.removeprefix("execution_")).alias(name) for name in _EXECUTION_COLUMNS]
 
 
 def read(records: pl.DataFrame) -> pl.DataFrame:
@@ -74,18 +77,13 @@ def _plans_read(rows: pl.DataFrame) -> pl.DataFrame:
     where = rows["is_plan"].fill_null(False).arg_true()
     if where.is_empty():
         return rows
-    body = rows["rest"].gather(where).str.slice(6).to_frame("plan")
-    quoted = pl.col("plan").str.extract(_QUOTED_PLAN)
-    xml = pl.col("plan").str.extract(_XML_PLAN)
-    for entity, sign in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#x0d;", "\r"), ("&amp;", "&")):
-        xml = xml.str.replace_all(entity, sign, literal=True)
-    text = pl.coalesce(quoted.str.json_decode(pl.String), xml, pl.col("plan").str.extract(_TEXT_PLAN))
-    found = body.select(where.cast(pl.UInt32).alias("row"), text.alias("statement"), pl.lit("execute").alias("phase"))
+    parts = parts_of(rows["message"].gather(where))
+    found = parts.select(where.cast(pl.UInt32).alias("row"), "statement", pl.lit("execute").alias("phase"))
     return rows.with_row_index("row").update(found, on="row", include_nulls=True).drop("row")
 
 
 def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None) -> Joined:
-    """One row of all the lines that tell of one execution.
+    """One row of all the lines that tell of one execution, and one of each plan that repeats it.
 
     ``rows`` are those of ``read`` in the order of the log, ``errors`` the ``pid, line_no`` of failed statements,
     ``waiting`` what the part of the log before this one left open: statements whose duration, and plans whose
@@ -115,10 +113,7 @@ def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None)
         (pl.col("is_text") & is_last).alias("is_waiting_text"),
     )
     done = lines.filter(
-        pl.col("logged_by").is_in(["duration", "plan"])
-        & ~pl.col("is_over").fill_null(False)
-        & ~pl.col("is_again")
-        & ~pl.col("is_open")
+        pl.col("logged_by").is_in(["duration", "plan"]) & ~pl.col("is_over").fill_null(False) & ~pl.col("is_open")
     )
     left = lines.filter(pl.col("is_open") | pl.col("is_over_next") | pl.col("is_waiting_text")).tail(_MOST_WAITING)
     left = left.with_columns(pl.col("is_over_next").alias("is_over")).select(rows.columns)
@@ -129,7 +124,7 @@ def join(rows: pl.DataFrame, errors: pl.DataFrame, waiting: pl.DataFrame | None)
 def _last_runs(rows: pl.DataFrame, waiting: pl.DataFrame | None) -> pl.DataFrame:
     """The last execution of each process: its plan may be the next thing that is written."""
     runs = rows.filter(~pl.col("phase").is_in(["parse", "bind"])).with_columns(pl.lit(True).alias("is_over"))
-    both = runs if waiting is None else pl.concat([waiting, runs])
+    both = runs if waiting is None else pl.concat([waiting, runs], how="diagonal")
     return both.unique("pid", keep="last", maintain_order=True).tail(_MOST_WAITING)
 
 
@@ -160,8 +155,10 @@ def _with_plans_matched(lines: pl.DataFrame) -> pl.DataFrame:
         pl.col("text").alias("next_text"),
         pl.col("prepared_as").str.strip_chars().alias("next_prepared"),
         pl.col("started_at").alias("next_started"),
+        *_EXECUTION,
     )
-    plans = lines.filter("is_plan").join(following, on="next_at", how="left", maintain_order="left")
+    plans = lines.drop(_EXECUTION_COLUMNS).filter("is_plan")
+    plans = plans.join(following, on="next_at", how="left", maintain_order="left")
     is_told = (pl.col("text") == pl.col("next_text")) | (pl.col("text") == pl.col("next_prepared"))
     is_within = pl.col("logged_at") >= pl.col("next_started") - _tolerance(lines)
     before = plans.filter(is_told.fill_null(False) & is_within)
@@ -174,8 +171,11 @@ def _with_plans_matched(lines: pl.DataFrame) -> pl.DataFrame:
         & ((pl.col("is_run") & ~pl.col("is_matched")) | (pl.col("is_plan") & ~pl.col("is_again")))
     )
     follows = pl.col("is_run").shift(1).over("pid", "text").fill_null(False)
-    after = rest.select("at", "is_plan", follows.alias("follows")).filter("is_plan", "follows")["at"]
-    return lines.with_columns(pl.col("is_again") | pl.col("at").is_in(after.implode()))
+    last = [expression.shift(1).over("pid", "text") for expression in _EXECUTION]
+    after = rest.select("at", "is_plan", follows.alias("follows"), *last).filter("is_plan", "follows")
+    told = pl.concat([before.select("at", *_EXECUTION_COLUMNS), after.select("at", *_EXECUTION_COLUMNS)])
+    lines = lines.drop(_EXECUTION_COLUMNS).join(told, on="at", how="left", maintain_order="left")
+    return lines.with_columns(pl.col("execution_line_no").is_not_null().alias("is_again"))
 
 
 def _tolerance(lines: pl.DataFrame) -> pl.Expr:
@@ -184,22 +184,28 @@ def _tolerance(lines: pl.DataFrame) -> pl.Expr:
     return pl.duration(milliseconds=1000 if in_seconds else 2)
 
 
+_COLUMNS = {
+    "query_id": Column("query identifier (compute_query_id), 0 is none", int),
+    "started_at": Column("when it started: logged_at less the duration", datetime),
+    "duration_ms": Column("how long it took", float, "ms"),
+    "phase": Column("statement, parse, bind, execute, fetch, fastpath; none: a bare duration line"),
+    "logged_by": Column("duration: its own line; plan: auto_explain alone"),
+    "statement": Column("the SQL as logged, null for a bare duration whose statement was not logged"),
+    "fingerprint": Column("shape of the SQL (see table query)"),
+    "statement_name": Column("prepared statement, null where unnamed"),
+    "portal_name": Column("portal, null where unnamed"),
+    "parameters": Column("parameter values as logged"),
+}
+
 MESSAGE = MessageType(
     table="statement",
     one_row_per="execution with a duration",
     process="backend",
     starts_with=("duration: ", "statement: ", "execute ", "fastpath function call: "),
     columns={
-        "query_id": Column("query identifier (compute_query_id), 0 is none", int),
-        "started_at": Column("when it started: logged_at less the duration", datetime),
-        "duration_ms": Column("how long it took", float, "ms"),
-        "phase": Column("statement, parse, bind, execute, fetch, fastpath; none: a bare duration line"),
-        "logged_by": Column("duration: its own line; plan: auto_explain alone"),
-        "statement": Column("the SQL as logged, null for a bare duration whose statement was not logged"),
-        "fingerprint": Column("shape of the SQL (see table query)"),
-        "statement_name": Column("prepared statement, null where unnamed"),
-        "portal_name": Column("portal, null where unnamed"),
-        "parameters": Column("parameter values as logged"),
+        **_COLUMNS,
+        "execution_source_id": Column("of a plan that repeats an execution, the file of that one's record"),
+        "execution_line_no": Column("of a plan that repeats an execution, the line of that one's record", int),
     },
     keeps=SESSION,
     read_with=read,
@@ -208,4 +214,7 @@ MESSAGE = MessageType(
         "prepared_as": Column("the PREPARE behind an EXECUTE (DETAIL)"),
         "is_over": Column("already a row; kept to recognise its plan", bool),
     },
+    # a plan that repeats an execution is not counted as one
+    view=f"select server, {', '.join([*ORIGIN, *SESSION, *_COLUMNS])} from {{stored}} where execution_line_no is null",
+    view_columns={**SESSION, **_COLUMNS},
 )

@@ -25,6 +25,14 @@ def ingest(
         str | None,
         typer.Option("--timezone", help="Zone of the log's times where they say CET or the like: Europe/Berlin."),
     ] = None,
+    redact: Annotated[
+        bool,
+        typer.Option(
+            "--redact",
+            help="Leave out constants, parameter values and rows; passwords are masked always. Holds for this run: "
+            "a lake may have both.",
+        ),
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Chunks read at once; default: one per core.")
     ] = None,
@@ -54,6 +62,7 @@ def ingest(
             log_format=log_format,
             prefix=prefix,
             timezone=timezone,
+            redact=redact,
             jobs=jobs,
             dask=dask,
             reporter=reporter,

@@ -8,6 +8,7 @@ import polars as pl
 
 from pgtrace import registry
 from pgtrace.ingest.reader import Rows
+from pgtrace.ingest.redaction import after_join
 
 Waiting = dict[str, pl.DataFrame]
 
@@ -19,18 +20,19 @@ def join_rows(rows: Rows, waiting: Waiting) -> tuple[Waiting, Waiting]:
     """
     still_waiting: Waiting = {}
     open_rows: Waiting = {}
-    for table, message in registry.message_types().items():
-        if message.join_with is None or (table not in rows.tables and table not in waiting):
+    for table, join in registry.joins().items():
+        if table not in rows.tables and table not in waiting:
             continue
         own = rows.tables.get(table)
         if own is None:
             own = waiting[table].clear()
-        joined = message.join_with(own, rows.failed, waiting.get(table))
-        rows.tables[table] = joined.rows.select(list(message.stored_columns))
+        joined = join(own, rows.failed, waiting.get(table))
+        stored = list(registry.tables()[table].stored_columns)
+        rows.tables[table] = after_join(joined.rows.select(stored), rows.is_redacted, waiting.get(table))
         if joined.waiting is not None:
             still_waiting[table] = joined.waiting
         if joined.open_rows is not None:
-            open_rows[table] = joined.open_rows.select(list(message.stored_columns))
+            open_rows[table] = after_join(joined.open_rows.select(stored), rows.is_redacted, waiting.get(table))
     return still_waiting, open_rows
 
 

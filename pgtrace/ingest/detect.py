@@ -45,5 +45,16 @@ def first_time(head: bytes, reading: Reading) -> datetime | None:
         return None
     sample = head[:_SAMPLE_BYTES]
     sample = sample[: sample.rfind(b"\n") + 1] or sample
-    records = registry.log_formats()[reading.log_format].read(sample, reading, 1).records
+    log_format = registry.log_formats()[reading.log_format]
+    if log_format.tables:
+        return None
+    records = log_format.read(sample, reading, 1).records
     return records["logged_at"].min() if records.height else None  # type: ignore[return-value]
+
+
+def position(head: bytes, reading: Reading) -> int:
+    """Where the source stands among others of a format whose order is not that of time; 0 for all others."""
+    log_format = registry.log_formats().get(reading.log_format)
+    if log_format is None or log_format.position is None:
+        return 0
+    return log_format.position(head, reading) or 0

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from pgtrace.errors import PgtraceError, UsageError
 from pgtrace.ingest.carry import from_bytes
-from pgtrace.ingest.detect import HEAD_BYTES, detect, first_time
+from pgtrace.ingest.detect import HEAD_BYTES, detect, first_time, position
 from pgtrace.ingest.reporter import Reporter, Silent
 from pgtrace.ingest.results import SourceResult
 from pgtrace.ingest.run import OpenEnds, SourceReader, Workers, is_live, open_ends_of
@@ -35,6 +35,7 @@ class _Work:
     reading: Reading
     first_at: datetime | None
     is_known: bool
+    position: int = 0
 
 
 def ingest(
@@ -45,6 +46,7 @@ def ingest(
     log_format: str = "auto",
     prefix: str | None = None,
     timezone: str | None = None,
+    redact: bool = False,
     jobs: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -63,6 +65,8 @@ def ingest(
         results: dict[str, SourceResult] = {}
         work = list(_find_work(writer, sources, results, server, (log_format, prefix, timezone)))
         work = _without_doubles(work, sources, results)
+        for item in work:
+            item.reading = replace(item.reading, redact=redact)
         reporter.start(sum(item.source.size_bytes or 0 for item in work), len(work))
         _read(writer, workers, work, results)
     return [results[source.label] for source in sources]
@@ -96,7 +100,7 @@ def _find_work(
             result.log_format = reading.log_format
             state = _new_state(server, source, head, reading)
             state = replace(state, is_prefix_given=asked[1] is not None)
-            yield _Work(source, state, reading, first_time(head, reading), False)
+            yield _Work(source, state, reading, first_time(head, reading), False, position(head, reading))
         except UsageError:
             raise
         except PgtraceError as error:
@@ -208,11 +212,17 @@ def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict
     """Read the sources in the order of their times, so that each finds what the one before it left open."""
     ends: dict[str, OpenEnds] = {}
     known_queries: set[str] = set()
-    latest = {
-        state.log_format: state for state in sorted(writer.ledger.sources(), key=lambda state: str(state.last_at))
-    }
+    if not work:
+        return
+    of_server = writer.ledger.sources(work[0].state.server)
+    latest = {state.log_format: state for state in sorted(of_server, key=lambda state: str(state.last_at))}
     order = sorted(
-        work, key=lambda item: (item.first_at is not None, item.first_at or datetime.max.replace(tzinfo=UTC))
+        work,
+        key=lambda item: (
+            item.first_at is not None,
+            item.first_at or datetime.max.replace(tzinfo=UTC),
+            item.position,
+        ),
     )
     for item in order:
         log_format = item.reading.log_format

@@ -10,15 +10,14 @@ import polars as pl
 
 from pgtrace import registry
 from pgtrace.ingest.chunks import Chunk
-from pgtrace.ingest.routing import codes_of
+from pgtrace.ingest.redaction import redact, without_values
+from pgtrace.ingest.routing import FAILED, also_of, codes_of
 from pgtrace.ingest.unknown import UNKNOWN
-from pgtrace.logformat import LogFormat, Reading
+from pgtrace.logformat import LogFormat, Parsed, Reading
 from pgtrace.message import MessageType
 from pgtrace.schema import QUERY, RECORD, UNPARSED, fitted
+from pgtrace.secrets import mask_records, mask_unparsed, words_in
 from pgtrace.sqltext import Fingerprinter
-
-#: severities after which a statement has no duration line
-_FAILED = ("ERROR", "FATAL", "PANIC")
 
 
 @dataclass(slots=True)
@@ -31,11 +30,13 @@ class Rows:
     failed: pl.DataFrame = field(default_factory=pl.DataFrame)
     first_at: datetime | None = None
     last_at: datetime | None = None
+    #: values were left out, and are to be left out of what is joined with these
+    is_redacted: bool = False
 
     @property
     def records(self) -> int:
-        """Records in the chunk."""
-        return self.tables["record"].height
+        """Records in the chunk: of the server, or of WAL."""
+        return sum(frame.height for frame in self.tables.values() if "line_count" in frame.columns)
 
     @property
     def unparsed(self) -> int:
@@ -60,33 +61,66 @@ def read_chunk(chunk: Chunk, reading: Reading, source_id: str) -> Rows:
     """
     parsed = format_named(reading.log_format).read(chunk.data, reading, chunk.first_line)
     origin = pl.lit(source_id).alias("source_id")
-    records = fitted(parsed.records.with_columns(origin), RECORD.columns)
+    if parsed.tables:
+        return _of_own_tables(chunk, parsed, origin, reading)
+    # before anything reads them: what is masked here is nowhere else
+    records = mask_records(fitted(parsed.records.with_columns(origin), RECORD.columns), words_in(chunk.data))
     rows = Rows(len(chunk.data), chunk.lines)
     rows.first_at, rows.last_at = records["logged_at"].min(), records["logged_at"].max()  # type: ignore[assignment]
-    kinds, typed = _typed(records)
+    kinds, typed = read_records(records)
     rows.tables = typed
     _add_fingerprints(rows.tables)
     rows.tables["record"] = records.with_columns(kinds)
-    rows.tables["unparsed"] = fitted(parsed.unparsed.with_columns(origin), UNPARSED.columns)
-    rows.failed = records.filter(pl.col("severity").is_in(_FAILED)).select("pid", "line_no")
+    rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed).with_columns(origin), UNPARSED.columns)
+    if reading.redact:
+        rows.is_redacted = True
+        redact(rows.tables, registry.joins())
+    rows.failed = records.filter(pl.col("severity").is_in(FAILED)).select("pid", "line_no")
     return rows
 
 
-def _typed(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
+def _of_own_tables(chunk: Chunk, parsed: Parsed, origin: pl.Expr, reading: Reading) -> Rows:
+    """Rows of a format that holds no server messages."""
+    rows = Rows(len(chunk.data), chunk.lines, failed=pl.DataFrame(schema={"pid": pl.Int64, "line_no": pl.Int64}))
+    times: list[datetime] = []
+    for name, frame in parsed.tables.items():
+        table = registry.tables()[name]
+        own = frame.with_columns(origin)
+        # what is joined yet may have columns that are not stored
+        rows.tables[name] = own if name in registry.joins() else fitted(own, table.stored_columns)
+        if table.time in own.columns:
+            times += own.select(pl.concat_list(pl.col(table.time).min(), pl.col(table.time).max())).item().drop_nulls()
+    rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed).with_columns(origin), UNPARSED.columns)
+    if reading.redact:
+        rows.is_redacted = True
+        rows.tables = {name: without_values(frame) for name, frame in rows.tables.items()}
+    rows.first_at, rows.last_at = min(times, default=None), max(times, default=None)
+    return rows
+
+
+def read_records(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFrame]]:
     """The kind of every record, and the rows of each message type."""
     types = registry.message_types()
     names = list(types)
     codes = codes_of(records)
+    others = also_of(records, codes)
     rows: dict[str, pl.DataFrame] = {}
     taken: dict[str, pl.Series] = {}
-    for code in sorted(codes.unique().drop_nulls()):
-        own = codes == code
+    for code in sorted({*codes.unique().drop_nulls(), *others}):
+        own = (codes == code).fill_null(False)
+        if code in others:
+            own |= others[code]
         table = names[code]
-        taken[table] = own.fill_null(False)
+        taken[table] = own
         rows[table], read = _read(types[table], records.filter(own))
         if not read.all():
             # routed by its first words and not read: it keeps no kind, so that it shows as not understood
-            codes = codes.scatter(own.arg_true().filter(~read), None)
+            unread = own.arg_true().filter(~read)
+            codes = codes.scatter(unread, None)
+            if code in others:
+                others[code] = others[code].scatter(unread, False)
+    for code, fits in others.items():
+        codes = codes.set(fits & codes.is_null(), code)
     for message in types.values():
         if message.within is not None:
             codes = _read_within(message, names.index(message.table), records, codes, taken, rows)

@@ -19,6 +19,8 @@ from pgtrace.message import MessageType
 _WIDTH = 10
 #: characters by which literals are found; no literal is shorter
 _BUCKET = 4
+#: severities of records that may be of a second type: see ``MessageType.also``
+FAILED = ("ERROR", "FATAL", "PANIC")
 
 
 def codes_of(records: pl.DataFrame) -> pl.Series:
@@ -44,6 +46,23 @@ def codes_of(records: pl.DataFrame) -> pl.Series:
             return codes
         found = found.scatter(own["row"], codes)
     return found
+
+
+def also_of(records: pl.DataFrame, codes: pl.Series) -> dict[int, pl.Series]:
+    """Which records each type reads besides those that ``codes`` give it (see ``MessageType.also``), by its code.
+
+    Shape: one boolean per record, and no entry for a type that reads none.
+    """
+    asking = {code: type_.also() for code, type_ in enumerate(registry.message_types().values()) if type_.also}
+    where = (codes.is_null() | records["severity"].is_in(FAILED).fill_null(False)).arg_true()
+    if not asking or where.is_empty():
+        return {}
+    asked = records.select("severity", "backend_type", "message", "context")
+    if where.len() < records.height:
+        asked = asked.gather(where)
+    fits = asked.select(expression.fill_null(False).alias(str(code)) for code, expression in asking.items())
+    places = pl.int_range(records.height, eager=True)
+    return {code: places.is_in(where.filter(fits[str(code)]).implode()) for code in asking if fits[str(code)].any()}
 
 
 def _looked_up(rows: pl.DataFrame, literals: dict[str, list[tuple[str, int]]]) -> pl.Series:

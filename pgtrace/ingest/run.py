@@ -39,6 +39,17 @@ class OpenEnds:
     waiting: Waiting = field(default_factory=dict)
     #: the source whose provisional rows stand for what waits
     source_id: str | None = None
+    #: executions among those rows, and the result that counts them
+    statements: int = 0
+    counted_in: SourceResult | None = None
+
+    def count(self, statements: int, result: SourceResult | None) -> None:
+        """Count ``statements`` provisional executions in ``result``, and those before no more."""
+        if self.counted_in is not None:
+            self.counted_in.statements -= self.statements
+        if result is not None:
+            result.statements += statements
+        self.statements, self.counted_in = statements, result
 
 
 @dataclass(slots=True)
@@ -153,6 +164,7 @@ class SourceReader:
         self._open_rows = {}
         if ends.source_id not in (None, self._state.source_id):
             self._batch.take_back(ends.source_id)
+            ends.count(0, None)
         ends.source_id = self._state.source_id
 
     def _count(self, rows: Rows, is_tail: bool) -> None:
@@ -162,7 +174,7 @@ class SourceReader:
         self.result.records += rows.records
         self.result.unparsed += rows.unparsed
         self.result.bytes_read += rows.chunk_bytes
-        self.result.statements += 0 if statements is None else statements.height
+        self.result.statements += 0 if statements is None else _executions(statements)
         self._batch_bytes += rows.chunk_bytes
         times = [time for time in (state.first_at, state.last_at, rows.first_at, rows.last_at) if time is not None]
         tail = {
@@ -194,8 +206,8 @@ class SourceReader:
         assert self._batch is not None
         for table, frame in self._open_rows.items():
             self._batch.write(table, frame, OPEN)
-            if table == "statement":
-                self.result.statements += frame.height
+        statements = self._open_rows.get("statement")
+        ends.count(0 if statements is None else _executions(statements), self.result)
         carry = to_bytes(ends.waiting)
         state = self._state if self._state.tail_lines else replace(self._state, carry=carry)
         self._state = replace(
@@ -206,6 +218,11 @@ class SourceReader:
         )
         self._batch.commit(self._state)
         self._batch = None
+
+
+def _executions(statements: pl.DataFrame) -> int:
+    """Rows that are executions, and no plans of one that has a row already."""
+    return statements["execution_line_no"].null_count()
 
 
 def is_live(source: Source) -> bool:

@@ -114,12 +114,17 @@ class Lake:
     def prune(self, before: date) -> int:
         """Remove old days; see ``upkeep.prune``."""
         with self.writer():
-            return upkeep.prune(self._layout, self.ledger, before)
+            return upkeep.prune(self._layout, self.ledger, before, self._of_lines)
 
     def audit(self) -> tuple[pl.DataFrame, list[str]]:
         """Prove that no line was lost; see ``upkeep.audit``."""
         with self.writer():
-            return upkeep.audit(self._layout, self.ledger, self.connect())
+            return upkeep.audit(self._layout, self.ledger, self.connect(), self._of_lines)
+
+    @property
+    def _of_lines(self) -> list[str]:
+        """The tables whose rows stand for lines of a source."""
+        return [table.name for table in self._tables.values() if "line_count" in table.stored_columns]
 
     def _recover(self) -> None:
         if not self.ledger.unfinished():

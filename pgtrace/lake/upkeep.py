@@ -78,7 +78,7 @@ def _groups(parts: list[Part]) -> Iterator[list[Part]]:
             yield group
 
 
-def prune(layout: Layout, ledger: Ledger, before: date) -> int:
+def prune(layout: Layout, ledger: Ledger, before: date, tables: Sequence[str]) -> int:
     """Remove the parts of days before ``before``; returns how many.
 
     The ledger keeps the number of their lines, so that the sums still meet, and the offsets, so that logs which
@@ -96,7 +96,7 @@ def prune(layout: Layout, ledger: Ledger, before: date) -> int:
     if not old:
         return 0
     with telling("old days cannot be counted; run audit"):
-        records = _line_counts([layout.root / part.path for part in old if part.table == "record"], "sum(line_count)")
+        records = _line_counts([layout.root / part.path for part in old if part.table in tables], "sum(line_count)")
         unparsed = _line_counts([layout.root / part.path for part in old if part.table == "unparsed"], "count(*)")
     pruned = [(source, records.get(source, 0), unparsed.get(source, 0)) for source in {*records, *unparsed}]
     ended = {part.source_id for part in old if part.provisional == TAIL}
@@ -132,14 +132,20 @@ def _line_counts(paths: Sequence[Path], count: str) -> dict[str, int]:
     return dict(rows)
 
 
-def audit(layout: Layout, ledger: Ledger, connection: duckdb.DuckDBPyConnection) -> tuple[pl.DataFrame, list[str]]:
+def audit(
+    layout: Layout, ledger: Ledger, connection: duckdb.DuckDBPyConnection, tables: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
     """One row per source: lines that were read, and where they are; and what is wrong with the parts.
 
+    ``tables`` are those whose rows stand for lines (their line_count).
     ``lines`` were counted in the bytes of the source, the others are in the tables or were pruned from them. Where a
     file cannot be read, which is one of the problems, its lines are in none of them.
     """
     problems = list(_problems(layout, ledger))
-    records = _lines_in(layout, connection, "record", "sum(line_count)", problems)
+    records: dict[str, int] = {}
+    for table in tables:
+        for source, lines in _lines_in(layout, connection, table, "sum(line_count)", problems).items():
+            records[source] = records.get(source, 0) + lines
     unparsed = _lines_in(layout, connection, "unparsed", "count(*)", problems)
     gone = ledger.pruned()
     rows = []

@@ -1,0 +1,145 @@
+r"""Passwords, tokens and keys in texts of a log, masked before anything is written: the secret becomes ``*****``.
+
+What is known: PASSWORD in role statements; connection strings and URIs (dblink, subscriptions, primary_conninfo);
+options of servers and user mappings; ldapbindpasswd and radiussecrets; parameters, columns and JSON keys whose name
+holds password, passwd, pwd, passphrase, secret, token, credential, api_key or private_key; set_config; keys of
+pgcrypto; ``curl -u``, ``--password=``, PGPASSWORD, ``Authorization:``; AWS keys. A literal that is cut off is masked
+to its end.
+
+Quick where there is nothing: few patterns that are looked for as literals choose the rows, a rule's own pattern those
+of them that it changes, and only these are rewritten.
+
+Limitations: a value is only known by what stands beside it. Not masked are bind parameters (``$1 = '…'`` in DETAIL),
+rows in DETAIL and CONTEXT, arguments of functions of your own, and what a program joined from several literals.
+``--redact`` leaves all of these out. A backslash ends no plain literal (standard_conforming_strings is on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from pgtrace.secretrules import ENDS_OPEN, ENDS_WITH_NAME, FIRST_LITERAL, HIDDEN, MARKS, RULES, Rule, hidden
+
+#: only rows that hold one of these are looked at; each alternation few enough to be found as literals (Teddy), which
+#: is ten times as fast as an automaton, and without Unicode's case folding, which PostgreSQL's keywords do not know
+MAY_HOLD = (
+    r"(?i-u)passw|secret|token|://|crypt|hmac|credential|api[-_]?key",
+    r"(?i-u)curl|authorization",
+    r"(?i-u)pwd|passphrase|private_key",
+)
+
+#: columns of a record that hold text of people
+_TEXTS = ("message", "detail", "hint", "context", "statement", "internal_query", "memory_contexts")
+
+
+def words_in(chunk: bytes) -> tuple[str, ...]:
+    """Which of the patterns ``MAY_HOLD`` are in ``chunk``, so that only these are looked for in its texts."""
+    try:
+        # two, as Polars makes a copy of one
+        text = pl.Series([chunk, b""]).cast(pl.String).to_frame("text")
+    except pl.exceptions.ComputeError:  # no UTF-8: its texts are looked at after all
+        return MAY_HOLD
+    return tuple(word for word in MAY_HOLD if text.select(pl.col("text").str.contains(word).any()).item())
+
+
+def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Series]:
+    """Texts with ``*****`` in place of every secret; its quotes stay, so SQL stays SQL. Null stays null.
+
+    All columns at once: making the patterns costs as much as using them on a thousand texts.
+    """
+    if not words:
+        return list(columns)
+    may_hold = pl.any_horizontal(pl.col("text").str.contains(word) for word in words)
+    places = [texts.to_frame("text").select(may_hold.arg_true()).to_series() for texts in columns]
+    found = pl.concat([texts.gather(rows).alias("") for texts, rows in zip(columns, places, strict=True)])
+    if found.is_empty():
+        return list(columns)
+    small = found.str.to_lowercase()
+    for rule in RULES:
+        if not rule.needs or any(
+            (found if word in MARKS else small).str.contains(word, literal=True).any() for word in rule.needs
+        ):
+            found = _applied(rule, found)
+    result = []
+    for texts, rows in zip(columns, places, strict=True):
+        result.append(_put(texts, rows, found.head(rows.len())) if rows.len() else texts)
+        found = found.slice(rows.len())
+    return result
+
+
+def _applied(rule: Rule, texts: pl.Series) -> pl.Series:
+    rows = texts.str.contains(rule.gate or rule.pattern).arg_true()
+    if rows.is_empty():
+        return texts
+    found = texts.gather(rows)
+    for _ in range(rule.times):
+        found = found.str.replace_all(rule.pattern, rule.replacement)
+    return _put(texts, rows, found)
+
+
+def mask_records(records: pl.DataFrame, words: Sequence[str] = MAY_HOLD) -> pl.DataFrame:
+    """The records with every text masked; also the piece of a statement that an error quotes.
+
+    ``words`` are those of the chunk (see ``words_in``).
+    """
+    texts = [records[name] for name in _TEXTS if words and records[name].null_count() < records.height]
+    if not texts:
+        return records
+    return _with_quoted_hidden(records.with_columns(masked(*texts, words=words)), records["statement"])
+
+
+def _with_quoted_hidden(records: pl.DataFrame, statements: pl.Series) -> pl.DataFrame:
+    """``syntax error at or near "…"`` shows what may be masked in the statement: it is in it no more then."""
+    rows = (records["statement"] != statements).fill_null(False).arg_true()
+    if rows.is_empty():
+        return records
+    quoted = pl.col("message").str.extract(r'(?s)^[^"]*"(.+)"')
+    was, now = (
+        pl.col("before").str.contains(quoted, literal=True),
+        pl.col("statement").str.contains(quoted, literal=True),
+    )
+    hidden = pl.col("message").str.replace(r'(?s)".*"', f'"{HIDDEN}"')
+    messages = (
+        records.select("message", "statement")
+        .gather(rows)
+        .with_columns(statements.gather(rows).alias("before"))
+        .select(pl.when(was & ~now).then(hidden).otherwise("message").alias("message"))["message"]
+    )
+    return records.with_columns(_put(records["message"], rows, messages))
+
+
+def mask_unparsed(lines: pl.DataFrame) -> pl.DataFrame:
+    """The unparsed lines masked; a literal that ends on the next line, or begins there, is masked there too."""
+    if lines.is_empty():
+        return lines
+    [before] = masked(lines["text"])
+    follows = pl.col("line_no") == pl.col("line_no").shift(1) + 1
+    is_open = (before.str.contains(ENDS_OPEN) & (before != lines["text"])).alias("is_open")
+    is_named = before.str.contains(ENDS_WITH_NAME).alias("is_named")
+    frame = lines.with_columns(before, is_open, is_named)
+    # a line without a quote goes on with what is open
+    goes_on = pl.when("is_open").then(True).when(pl.col("text").str.contains("'", literal=True)).then(False)
+    frame = frame.with_columns(
+        goes_on.forward_fill().shift(1).fill_null(False).alias("goes_on"), follows.alias("follows")
+    )
+    text = pl.col("text")
+    rest = text.str.replace(r"\A[^']*('|\z)", f"{HIDDEN}${{1}}")
+    first = text.str.replace(FIRST_LITERAL, f"${{1}}{hidden(2)}")
+    follows_name = pl.col("is_named").shift(1).fill_null(False)
+    return frame.with_columns(
+        pl.when(pl.col("goes_on") & pl.col("follows"))
+        .then(rest)
+        .when(follows_name & pl.col("follows"))
+        .then(first)
+        .otherwise(text)
+        .alias("text")
+    ).select(lines.columns)
+
+
+def _put(values: pl.Series, rows: pl.Series, others: pl.Series) -> pl.Series:
+    """``values`` with ``others`` at ``rows``."""
+    places = pl.int_range(values.len(), dtype=pl.UInt32, eager=True)
+    new = pl.int_range(values.len(), values.len() + rows.len(), dtype=pl.UInt32, eager=True)
+    return pl.concat([values, others.alias(values.name)]).gather(places.scatter(rows, new))
