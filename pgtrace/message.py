@@ -7,10 +7,8 @@ on the rows that were routed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING
 
 from pgtrace.schema import ORIGIN, SESSION, Column, Table, fitted
@@ -18,9 +16,7 @@ from pgtrace.schema import ORIGIN, SESSION, Column, Table, fitted
 if TYPE_CHECKING:
     import polars as pl
 
-#: the plain text that a pattern begins with: rows that do not are not tried
-_LITERAL_START = re.compile(r"^\^([A-Za-z][A-Za-z :]{11,})(?![*+?{])")
-_NAMED_GROUP = re.compile(r"\(\?P<(\w+)>")
+    from pgtrace.patterns import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,82 +127,77 @@ class MessageType:
         else:
             rows = self._read_patterns(records) if self.patterns else records
         if self.derive is not None:
-            for name, expression in self.derive().items():
-                rows = rows.with_columns(expression.alias(name))
+            rows = _derived(rows, self.derive())
         return fitted(rows, {**self.stored_columns, **self.join_columns})
 
     def _read_patterns(self, records: pl.DataFrame) -> pl.DataFrame:
         """Few and wide steps: a call into Polars costs as much as reading some hundred rows."""
+        from pgtrace.patterns import distinct_texts
+
+        said = [
+            "message",
+            *(["detail"] if self.detail_patterns else []),
+            *(["context"] if self.context_patterns else []),
+        ]
+        if self.also is not None:
+            said = list(dict.fromkeys([*said, "severity", "backend_type", "context"]))
+        distinct = distinct_texts(records, said)
+        if distinct is None:
+            return self._matched(records)
+        found = self._matched(distinct)
+        others = [name for name in records.columns if name in said or name not in found.columns]
+        return records.select(others).join(found, on=said, how="inner", nulls_equal=True, maintain_order="left")
+
+    def _matched(self, texts: pl.DataFrame) -> pl.DataFrame:
+        """The rows that are of this type, with the columns that its patterns find."""
         import polars as pl
 
-        first = _groups(_Reading("0", "message", self.patterns[0], None, None))
-        fits = pl.col("0").struct[0].is_not_null()
+        from pgtrace.patterns import named_groups, with_groups
+
+        found, readings = with_groups(texts, self._readings())
+        fits = (
+            pl.col("0").struct[0].is_not_null() if any(reading.place == "0" for reading in readings) else pl.lit(False)
+        )
         if self.also is not None:
             fits |= self.also().fill_null(False)
-        records = records.with_columns(first).filter(fits)
-        readings = list(self._readings())
-        strict = [reading for reading in readings if not reading.only_if_null]
-        general = [reading for reading in readings if reading.only_if_null]
-        records = records.with_columns(_groups(reading) for reading in strict)
-        if general:
-            records = records.with_columns(_groups(reading) for reading in general)
         fields: dict[str, list[pl.Expr]] = {}
-        for place, pattern in [("0", self.patterns[0]), *((reading.place, reading.pattern) for reading in readings)]:
-            for name in named_groups([pattern]):
-                fields.setdefault(name, []).append(pl.col(place).struct.field(name))
-        return records.with_columns(
-            _typed(pl.coalesce(found), self.columns[name]).alias(name) for name, found in fields.items()
-        )
+        for reading in readings:
+            for name in named_groups([reading.pattern]):
+                fields.setdefault(name, []).append(pl.col(reading.place).struct.field(name))
+        places = [reading.place for reading in readings]
+        names = named_groups([*self.patterns, *self.detail_patterns, *self.context_patterns])
+        columns = [
+            (
+                _typed(pl.coalesce(fields[name]), self.columns[name])
+                if name in fields
+                else pl.lit(False if self.columns[name].type is bool else None, self.columns[name].polars_type)
+            ).alias(name)
+            for name in names
+        ]
+        return found.filter(fits).with_columns(columns).drop(places).collect(optimizations=pl.QueryOptFlags.none())
 
-    def _readings(self) -> Iterator[_Reading]:
-        """Every pattern but the first, and on which rows it is tried."""
-        seen: dict[str, str] = {}
-        sources = (
-            ("message", self.patterns[1:]),
-            ("detail", self.detail_patterns),
-            ("context", self.context_patterns),
-        )
-        for number, (source, pattern) in enumerate(((source, one) for source, all_ in sources for one in all_), 1):
-            names = named_groups([pattern])
-            literal = _LITERAL_START.match(pattern)
-            same_before = seen.get(" ".join(names))
-            yield _Reading(str(number), source, pattern, literal and literal[1], same_before)
-            seen.setdefault(" ".join(names), str(number))
+    def _readings(self) -> list[Reading]:
+        from pgtrace.patterns import readings_of
 
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A pattern on its way into column ``place``: tried where the text begins with ``literal``, and where the stricter,
-    faster pattern with the same groups (in column ``only_if_null``) found nothing."""
-
-    place: str
-    source: str
-    pattern: str
-    literal: str | None
-    only_if_null: str | None
+        key = (self.table, self.patterns, self.detail_patterns, self.context_patterns)
+        if key not in _readings:
+            _readings[key] = readings_of(
+                {"message": self.patterns, "detail": self.detail_patterns, "context": self.context_patterns}
+            )
+        return _readings[key]
 
 
-@cache
-def _groups(reading: _Reading) -> pl.Expr:
-    """The groups of a pattern as a struct; made once, since making it compiles the pattern."""
-    import polars as pl
-
-    text = pl.col(reading.source)
-    if reading.literal is not None:
-        text = pl.when(text.str.starts_with(reading.literal)).then(text)
-    if reading.only_if_null is not None:
-        text = pl.when(pl.col(reading.only_if_null).struct[0].is_null()).then(text)
-    return text.str.extract_groups(_ascii(reading.pattern)).alias(reading.place)
+def _derived(rows: pl.DataFrame, expressions: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Each expression over the columns read so far; those that need none of the others are made in one step."""
+    together: dict[str, pl.Expr] = {}
+    for name, expression in expressions.items():
+        if not together.keys().isdisjoint(expression.meta.root_names()):
+            rows, together = rows.with_columns(**together), {}
+        together[name] = expression
+    return rows.with_columns(**together)
 
 
-def _ascii(pattern: str) -> str:
-    """``\\d`` is every digit of Unicode to the engine, and slow for it."""
-    return pattern.replace(r"\d", "[0-9]")
-
-
-def named_groups(patterns: Sequence[str]) -> list[str]:
-    """Names of the groups of all patterns, each once, in order."""
-    return list(dict.fromkeys(name for pattern in patterns for name in _NAMED_GROUP.findall(pattern)))
+_readings: dict[tuple[object, ...], list[Reading]] = {}
 
 
 def _typed(text: pl.Expr, column: Column) -> pl.Expr:

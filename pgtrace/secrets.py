@@ -56,17 +56,25 @@ def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Seri
     found = pl.concat([texts.gather(rows).alias("") for texts, rows in zip(columns, places, strict=True)])
     if found.is_empty():
         return list(columns)
-    small = found.str.to_lowercase()
+    of_rows, distinct = found, found.unique()
+    found = distinct
+    small = _joined(found).lower()
     for rule in RULES:
-        if not rule.needs or any(
-            (found if word in MARKS else small).str.contains(word, literal=True).any() for word in rule.needs
-        ):
+        # marks come and go with the rules, all other words are there from the beginning
+        if not rule.needs or any(word in (_joined(found) if word in MARKS else small) for word in rule.needs):
             found = _applied(rule, found)
+    known = pl.DataFrame({"text": distinct, "now": found})
+    found = of_rows.to_frame("text").join(known, on="text", how="left", maintain_order="left")["now"]
     result = []
     for texts, rows in zip(columns, places, strict=True):
         result.append(_put(texts, rows, found.head(rows.len())) if rows.len() else texts)
         found = found.slice(rows.len())
     return result
+
+
+def _joined(texts: pl.Series) -> str:
+    joined: str = texts.str.join("\n").item()
+    return joined
 
 
 def _applied(rule: Rule, texts: pl.Series) -> pl.Series:

@@ -20,7 +20,8 @@ import pytest
 
 from pgtrace import registry
 from pgtrace.ingest.routing import FAILED, also_of, codes_of
-from pgtrace.message import MessageType, named_groups
+from pgtrace.message import MessageType
+from pgtrace.patterns import named_groups
 from pgtrace.schema import RECORD, polars_schema
 from pgtrace.sqlstate import classes, conditions
 

@@ -107,7 +107,7 @@ def read_records(records: pl.DataFrame) -> tuple[pl.Series, dict[str, pl.DataFra
     rows: dict[str, pl.DataFrame] = {}
     taken: dict[str, pl.Series] = {}
     for code in sorted({*codes.unique().drop_nulls(), *others}):
-        own = (codes == code).fill_null(False)
+        own = codes.eq_missing(code)
         if code in others:
             own |= others[code]
         table = names[code]

@@ -15,8 +15,12 @@ import polars as pl
 from pgtrace import registry
 from pgtrace.message import MessageType
 
-#: characters that are looked up; "duration: " are as many
-_WIDTH = 10
+#: characters that are looked up, one after the other: "duration: " has 10, and no literal as many as the last
+_WIDTHS = (10, 30, 200)
+#: records for which the first step is left out
+_FEW = 5_000
+#: between the beginning of a message and the severity in a key
+_END = "\0"
 #: characters by which literals are found; no literal is shorter
 _BUCKET = 4
 #: severities of records that may be of a second type: see ``MessageType.also``
@@ -28,23 +32,17 @@ def codes_of(records: pl.DataFrame) -> pl.Series:
 
     Shape: one UInt8 per record. Of several literals that fit, the longest decides.
     """
-    rows = records.select("severity", "backend_type", "message").with_row_index("row")
+    rows = records.select("severity", "backend_type", "message")
+    is_log = rows["severity"].eq_missing("LOG")
     found = pl.repeat(None, records.height, dtype=pl.UInt8, eager=True)
+    for where, severity in ((is_log.arg_true(), "LOG"), ((~is_log).arg_true(), None)):
+        if where.len():
+            own = rows if where.len() == rows.height else rows[where]
+            found = found.scatter(where, _looked_up(own, severity, 0 if where.len() > _FEW else 1))
     programs = _programs()
-    is_program = rows["backend_type"].is_in(programs) if programs else None
-    if is_program is not None and is_program.any():
+    if rows["backend_type"].is_in(list(programs)).any():
         program = rows["backend_type"].replace_strict(programs, default=None, return_dtype=pl.UInt8)
-        found, rows = program, rows.filter(~is_program.fill_null(False))
-    severities = rows["severity"].unique().to_list()
-    for severity in severities:
-        literals = _literals(severity)
-        own = rows if len(severities) == 1 else rows.filter(pl.col("severity") == severity)
-        if not literals:
-            continue
-        codes = _looked_up(own, literals)
-        if own.height == records.height:
-            return codes
-        found = found.scatter(own["row"], codes)
+        found = program.zip_with(program.is_not_null(), found)
     return found
 
 
@@ -65,33 +63,27 @@ def also_of(records: pl.DataFrame, codes: pl.Series) -> dict[int, pl.Series]:
     return {code: places.is_in(where.filter(fits[str(code)]).implode()) for code in asking if fits[str(code)].any()}
 
 
-def _looked_up(rows: pl.DataFrame, literals: dict[str, list[tuple[str, int]]]) -> pl.Series:
-    keys = rows["message"].str.slice(0, _WIDTH)
+def _looked_up(rows: pl.DataFrame, severity: str | None, step: int) -> pl.Series:
+    """Codes by severity (null: that of the row) and so many first characters; by more where these do not decide."""
+    width = _WIDTHS[step]
+    start = pl.col("message").str.slice(0, width)
+    keys = rows.select(start if severity is not None else pl.concat_str(start, pl.lit(_END), "severity")).to_series()
     certain: dict[str, int] = {}
-    in_doubt: dict[str, list[tuple[str, int]]] = {}
-    for key in keys.unique().drop_nulls():
-        fitting = [
-            (literal, code)
-            for literal, code in literals.get(key[:_BUCKET], ())
-            if key.startswith(literal) or (len(key) == _WIDTH and literal.startswith(key))
-        ]
-        if not fitting:
-            continue
-        if len(fitting[0][0]) <= _WIDTH:  # the longest comes first, and the key holds it whole
-            certain[key] = fitting[0][1]
-        else:
-            in_doubt[key] = fitting
+    in_doubt: list[str] = []
+    for key in keys.unique().drop_nulls().to_list():
+        said, _, of_row = (key, "", severity) if severity is not None else key.rpartition(_END)
+        # the longest literal comes first
+        for literal, code in _literals(of_row).get(said[:_BUCKET], ()):
+            if said.startswith(literal):
+                certain[key] = code
+                break
+            if len(said) == width and literal.startswith(said):
+                in_doubt.append(key)
+                break
     codes = keys.replace_strict(certain, default=None, return_dtype=pl.UInt8)
     if in_doubt:
-        is_in_doubt = keys.is_in(list(in_doubt))
-        tests = sorted({test for fitting in in_doubt.values() for test in fitting}, key=lambda test: -len(test[0]))
-        message = pl.col("message")
-        decided = rows.filter(is_in_doubt).select(
-            pl.coalesce(
-                pl.when(message.str.starts_with(literal)).then(pl.lit(code, pl.UInt8)) for literal, code in tests
-            )
-        )
-        codes = codes.scatter(is_in_doubt.arg_true(), decided.to_series())
+        where = keys.is_in(in_doubt).arg_true()
+        codes = codes.scatter(where, _looked_up(rows[where], severity, step + 1))
     return codes
 
 
@@ -105,12 +97,17 @@ def _programs() -> dict[str, int]:
 @cache
 def _literals(severity: str) -> dict[str, list[tuple[str, int]]]:
     """Literals of the types that read messages of that severity, by their first characters, the longest first."""
+    types = enumerate(registry.message_types().values())
+    tests = [
+        (literal, code)
+        for code, message in types
+        if severity in message.severities and reads_by_text(message)
+        for literal in message.starts_with
+    ]
     found = defaultdict(list)
-    for code, message in enumerate(registry.message_types().values()):
-        if severity in message.severities and reads_by_text(message):
-            for literal in message.starts_with:
-                found[literal[:_BUCKET]].append((literal, code))
-    return {start: sorted(literals, key=lambda item: -len(item[0])) for start, literals in found.items()}
+    for literal, code in sorted(tests, key=lambda test: -len(test[0])):
+        found[literal[:_BUCKET]].append((literal, code))
+    return dict(found)
 
 
 def reads_by_text(message: MessageType) -> bool:

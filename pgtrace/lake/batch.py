@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from pgtrace.lake.ledger import Ledger, Part, SourceState
 from pgtrace.lake.steps import reached
 from pgtrace.schema import Table
 
-#: rows are written when so much of one table has come together
-_BUFFER_BYTES = 64 * 1024 * 1024
+#: the largest table's rows are written when so much has come together
+_BUFFER_BYTES = 48 * 1024 * 1024
+#: parts that may wait to be written, the one being written among them: their rows are in memory
+_WAITING = 2
 _ROWS_PER_GROUP = 200_000
 #: kinds of provisional parts: the last record of a source that may grow, and rows that later lines may take back
 TAIL, OPEN = "tail", "open"
@@ -42,6 +46,9 @@ class Batch:
         self._counts: dict[tuple[str, str, date | None], int] = {}
         self._parts: list[Part] = []
         self._gone: list[str] = []
+        #: parts are compressed and written beside the reading, one behind the other
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pgtrace-write")
+        self._written: deque[Future[Part]] = deque()
 
     def write(self, table: str, frame: pl.DataFrame, provisional: str = "") -> None:
         """Add rows with the table's stored columns."""
@@ -59,6 +66,8 @@ class Batch:
         """Make the rows durable, record them and ``state`` in one transaction, and put them in place."""
         for key in list(self._buffers):
             self._flush(key)
+        self._wait(0)
+        self._thread.shutdown()
         sync_staged(self._layout, self._staging)
         reached("staged")
         gone = [*self._gone, *self._ledger.provisional(state.source_id, [TAIL, OPEN])]
@@ -83,11 +92,19 @@ class Batch:
         self._counts[table, provisional, day] = number + 1
         name = f"{self._source.source_id}-{provisional or f'{self._source.offset:012d}'}"
         path = part_path(table, self._source.server, day, f"{name}-{number}" if number else name)
-        size = write_part(self._root / path, rows)
-        reached("wrote part")
-        self._parts.append(
-            Part(path, table, self._source.server, day, self._source.source_id, rows.height, size, provisional)
-        )
+
+        def write() -> Part:
+            size = write_part(self._root / path, rows)
+            reached("wrote part")
+            return Part(path, table, self._source.server, day, self._source.source_id, rows.height, size, provisional)
+
+        self._wait(_WAITING - 1)
+        self._written.append(self._thread.submit(write))
+
+    def _wait(self, left: int) -> None:
+        """Wait until no more than ``left`` parts are being written. Raises what writing them raised."""
+        while len(self._written) > left:
+            self._parts.append(self._written.popleft().result())
 
 
 def write_part(path: Path, rows: pl.DataFrame) -> int:
