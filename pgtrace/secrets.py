@@ -118,11 +118,14 @@ def _with_quoted_hidden(records: pl.DataFrame, statements: pl.Series) -> pl.Data
     return records.with_columns(_put(records["message"], rows, messages))
 
 
-def mask_unparsed(lines: pl.DataFrame) -> pl.DataFrame:
+def mask_unparsed(lines: pl.DataFrame, words: Sequence[str] = MAY_HOLD) -> pl.DataFrame:
     """The unparsed lines masked; a literal that ends on the next line, or begins there, is masked there too."""
-    if lines.is_empty():
+    if lines.is_empty() or not words:
         return lines
-    [before] = masked(lines["text"])
+    texts = lines["text"]
+    [before] = masked(texts, words=words)
+    if before is texts:  # none of the lines holds a word
+        return lines
     follows = pl.col("line_no") == pl.col("line_no").shift(1) + 1
     is_open = (before.str.contains(ENDS_OPEN) & (before != lines["text"])).alias("is_open")
     is_named = before.str.contains(ENDS_WITH_NAME).alias("is_named")

@@ -4,14 +4,14 @@
 --   background_event
 -- Columns:
 --   server      VARCHAR                   server
---   process     VARCHAR                   checkpointer, autovacuum worker or backend
---   kind        VARCHAR                   checkpoint, restartpoint, vacuum, analyze, lock wait, temporary file
+--   process     VARCHAR                   checkpointer, autovacuum worker, backend, archiver, startup, postmaster …
+--   kind        VARCHAR                   checkpoint, vacuum, lock wait, crash …, see table background_event
 --   started_at  TIMESTAMP WITH TIME ZONE  when it began
 --   ended_at    TIMESTAMP WITH TIME ZONE  when it ended; null: the log does not say
 --   relation    VARCHAR                   what it worked on
 --   magnitude   DOUBLE                    how large it was
 --   unit        VARCHAR                   unit of the magnitude
---   detail      VARCHAR                   reasons of a checkpoint, outcome of a wait
+--   detail      VARCHAR                   reasons of a checkpoint, outcome of a wait, what was said of a failure
 -- Parameters:
 --   $since   TIMESTAMP WITH TIME ZONE  null  from this time on
 --   $until   TIMESTAMP WITH TIME ZONE  null  before this time

@@ -9,7 +9,7 @@
 --   received       BIGINT                    connections that came in
 --   authorized     BIGINT                    sessions that were let into a database
 --   ended          BIGINT                    sessions that ended
---   failed         BIGINT                    connections that came in and were never authorized
+--   failed         BIGINT                    connections that came in and were refused, or never authorized
 --   open_sessions  BIGINT                    authorized and not ended at the end of the minute
 -- Parameters:
 --   $since   TIMESTAMP WITH TIME ZONE  null  from the minute of this time on
@@ -19,8 +19,10 @@ with
 sessions as (
     select
         received_at,
-        authorized_at,
-        ended_at
+        -- "connection authorized" is written before the server looks for the database and a free slot
+        case when refused_at is null then authorized_at end as authorized_at,
+        ended_at,
+        refused_at
     from connection
     where ($server is null or server = $server)
 ),
@@ -31,7 +33,7 @@ events as (
         1 as received,
         0 as authorized,
         0 as ended,
-        case when authorized_at is null and ended_at is null then 1 else 0 end as failed,
+        case when refused_at is not null or (authorized_at is null and ended_at is null) then 1 else 0 end as failed,
         0 as opened
     from sessions
     where received_at is not null

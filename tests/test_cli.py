@@ -87,6 +87,15 @@ def test_one_bad_source_does_not_keep_the_others_out(pgtrace: Run, tmp_path: Pat
     assert pgtrace("sql", "select count(*) as n from record", "--format", "csv").stdout == b"n\r\n3149\r\n"
 
 
+def test_a_query_that_refuses_its_parameter_says_why(pgtrace: Run) -> None:
+    pgtrace("ingest", LOG)
+    result = pgtrace("query", "statements_by", "--set", "by=colour")
+    assert result.returncode == 1
+    [line] = result.stderr.decode().splitlines()
+    assert "application_name" in line
+    assert "internal" not in line
+
+
 def test_formats_of_rows(pgtrace: Run) -> None:
     pgtrace("ingest", LOG)
     sql = """select timestamptz '2026-11-24 06:00:00+00' as at, 'a "b", c' as text, ['x', 'y z'] as list, null"""

@@ -1,9 +1,8 @@
 """The server log as PostgreSQL writes it to stderr (log_destination = stderr), with any log_line_prefix.
 
 A record is a line with a level (LOG, ERROR, …), the lines that go on with it (they begin with a TAB), and its DETAIL,
-HINT, CONTEXT, STATEMENT, QUERY, LOCATION and BACKTRACE lines. In another language than English (lc_messages) these words
-are others. Source: src/backend/utils/error/elog.c,
-``send_message_to_server_log``.
+HINT, CONTEXT, STATEMENT, QUERY, LOCATION and BACKTRACE lines. In another language than English (lc_messages) these
+words are others. Source: src/backend/utils/error/elog.c, ``send_message_to_server_log``.
 
 Limitations: a message that is written while another process's message is half written (no logging collector) is
 put back together by pid; its TAB lines are not.

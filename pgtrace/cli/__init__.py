@@ -20,6 +20,9 @@ def main() -> None:
         # the reader of a pipe went away (`pgtrace … | head`): nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        if _is_of_sql(error):
+            print(f"pgtrace: {str(error).splitlines()[0]}", file=sys.stderr)  # noqa: T201
+            sys.exit(1)
         if os.environ.get("PGTRACE_TRACEBACK"):
             raise
         kind = type(error).__name__
@@ -29,3 +32,9 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _is_of_sql(error: Exception) -> bool:
+    """Whether DuckDB refused a statement while its rows were fetched; it is not imported for the asking."""
+    duckdb = sys.modules.get("duckdb")
+    return duckdb is not None and isinstance(error, duckdb.Error)

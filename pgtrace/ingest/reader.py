@@ -64,14 +64,15 @@ def read_chunk(chunk: Chunk, reading: Reading, source_id: str) -> Rows:
     if parsed.tables:
         return _of_own_tables(chunk, parsed, origin, reading)
     # before anything reads them: what is masked here is nowhere else
-    records = mask_records(fitted(parsed.records.with_columns(origin), RECORD.columns), words_in(chunk.data))
+    words = words_in(chunk.data)
+    records = mask_records(fitted(parsed.records.with_columns(origin), RECORD.columns), words)
     rows = Rows(len(chunk.data), chunk.lines)
     rows.first_at, rows.last_at = records["logged_at"].min(), records["logged_at"].max()  # type: ignore[assignment]
     kinds, typed = read_records(records)
     rows.tables = typed
     _add_fingerprints(rows.tables)
     rows.tables["record"] = records.with_columns(kinds)
-    rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed).with_columns(origin), UNPARSED.columns)
+    rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed, words).with_columns(origin), UNPARSED.columns)
     if reading.redact:
         rows.is_redacted = True
         redact(rows.tables, registry.joins())
@@ -89,7 +90,8 @@ def _of_own_tables(chunk: Chunk, parsed: Parsed, origin: pl.Expr, reading: Readi
         # what is joined yet may have columns that are not stored
         rows.tables[name] = own if name in registry.joins() else fitted(own, table.stored_columns)
         if table.time in own.columns:
-            times += own.select(pl.concat_list(pl.col(table.time).min(), pl.col(table.time).max())).item().drop_nulls()
+            ends = own.select(pl.col(table.time).min(), pl.col(table.time).max().alias("last")).row(0)
+            times += [time for time in ends if time is not None]
     rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed).with_columns(origin), UNPARSED.columns)
     if reading.redact:
         rows.is_redacted = True
@@ -155,7 +157,7 @@ def _read_within(
     if others is None or not others.any():
         return codes
     where = others.arg_true()
-    fits = records.gather(where).select(message.routes().alias("fits"))["fits"].fill_null(False)
+    fits = records.select("message").gather(where).select(message.routes().alias("fits"))["fits"].fill_null(False)
     where = where.filter(fits)
     if where.is_empty():
         return codes
