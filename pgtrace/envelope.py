@@ -37,7 +37,7 @@ def read_enveloped(entries: pl.DataFrame, prefix: str, timezone: str | None) -> 
     heads = read_heads(lines["text"], compile_prefix(prefix), timezone)
     heads = heads.with_columns(_severities(lines, heads))
     lines = _with_groups(lines.with_columns(heads["severity"]))
-    frame = with_pid(_folded(lines, heads, entries))
+    frame = _folded(lines, with_pid(heads), entries)
     frame = numbered(frame)
     is_record = frame.select((pl.col("severity").is_not_null() & (pl.col("record_no") > 0)).alias("is"))["is"]
     counted = _with_line_counts(frame.with_columns(is_record.alias("is_record")), lines)

@@ -55,18 +55,21 @@ def distinct_texts(records: pl.DataFrame, columns: Sequence[str]) -> pl.DataFram
 def with_groups(texts: pl.DataFrame, readings: Sequence[Reading]) -> tuple[pl.LazyFrame, list[Reading]]:
     """``texts`` with a struct column for every reading that can fit, and those readings."""
     said = {source: _joined(texts[source]) for source in {reading.source for reading in readings}}
-    possible = [reading for reading in readings if reading.needs is None or reading.needs in said[reading.source]]
+    possible = [
+        reading for reading in readings if reading.needs is None or reading.needs.encode() in said[reading.source]
+    ]
     places = {reading.place for reading in possible}
     strict = [reading for reading in possible if reading.only_if_null not in places]
     general = [reading for reading in possible if reading.only_if_null in places]
-    found = texts.lazy().with_columns(_groups(reading, False) for reading in strict)
-    return (found.with_columns(_groups(reading, True) for reading in general) if general else found), possible
+    found = texts.lazy().with_columns_seq(_groups(reading, False) for reading in strict)
+    return (found.with_columns_seq(_groups(reading, True) for reading in general) if general else found), possible
 
 
-def _joined(texts: pl.Series) -> str:
+def _joined(texts: pl.Series) -> bytes:
+    """All texts, as bytes: a plain text is found in them several times as fast as in a str."""
     if texts.null_count() == texts.len():
-        return ""
-    joined: str = texts.str.join("\n").item()
+        return b""
+    joined: bytes = texts.str.join("\n").cast(pl.Binary).item()
     return joined
 
 

@@ -132,7 +132,10 @@ def detect_prefix(head: str | bytes) -> str | None:
     named = dict.fromkeys(prefix for prefix in _named(text) if _is_valid(prefix))
     fits = _fits([*named, *KNOWN_PREFIXES], sample)
     best = max(fits, key=lambda fit: fit.rank)
-    announced = [fit for fit in fits if fit.prefix in named and _reads_all(fit)]
+    # the text may be one that a statement only mentions: it must tell as much as what the lines show
+    announced = [
+        fit for fit in fits if fit.prefix in named and _reads_all(fit) and _tells(fit.prefix) >= _tells(best.prefix)
+    ]
     if announced:
         best = announced[-1]
     elif not _reads_all(best) or _swallows(best, sample):
@@ -142,6 +145,12 @@ def detect_prefix(head: str | bytes) -> str | None:
         if other.fields > best.fields or other.rank[:2] > best.rank[:2]:
             best = max(best, other, key=lambda fit: fit.rank)
     return best.prefix if _share(best.prefix, _series(lines)) >= _AT_LEAST else None
+
+
+def _tells(prefix: str) -> int:
+    """How much of what every record needs a prefix has: a time, a process."""
+    fields = set(compile_prefix(prefix).fields)
+    return bool(fields & {"time", "epoch"}) + bool(fields & {"pid", "session_id"})
 
 
 def _reads_all(fit: _Fit) -> bool:

@@ -57,12 +57,7 @@ def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Seri
     if found.is_empty():
         return list(columns)
     of_rows, distinct = found, found.unique()
-    found = distinct
-    small = _joined(found).lower()
-    for rule in RULES:
-        # marks come and go with the rules, all other words are there from the beginning
-        if not rule.needs or any(word in (_joined(found) if word in MARKS else small) for word in rule.needs):
-            found = _applied(rule, found)
+    found = _masked_texts(distinct)
     known = pl.DataFrame({"text": distinct, "now": found})
     found = of_rows.to_frame("text").join(known, on="text", how="left", maintain_order="left")["now"]
     result = []
@@ -72,8 +67,35 @@ def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Seri
     return result
 
 
-def _joined(texts: pl.Series) -> str:
-    joined: str = texts.str.join("\n").item()
+#: what texts became; with placeholders in place of constants the same come again and again
+_known: dict[str, str] = {}
+_MOST_KNOWN = 20_000
+#: longer ones are not kept
+_LONGEST_KNOWN = 4_096
+
+
+def _masked_texts(distinct: pl.Series) -> pl.Series:
+    """Each text masked; those that were seen before are looked up."""
+    texts = distinct.to_list()
+    new = [text for text in texts if text not in _known]
+    if not new:
+        return pl.Series([_known[text] for text in texts], dtype=pl.String)
+    found = pl.Series(new, dtype=pl.String)
+    small = _joined(found).lower()
+    for rule in RULES:
+        # marks come and go with the rules, all other words are there from the beginning
+        if not rule.needs or any(word.encode() in (_joined(found) if word in MARKS else small) for word in rule.needs):
+            found = _applied(rule, found)
+    now = dict(zip(new, found.to_list(), strict=True))
+    masked_texts = pl.Series([now[text] if text in now else _known[text] for text in texts], dtype=pl.String)
+    if len(_known) > _MOST_KNOWN:
+        _known.clear()
+    _known.update({text: masked for text, masked in now.items() if len(text) <= _LONGEST_KNOWN})
+    return masked_texts
+
+
+def _joined(texts: pl.Series) -> bytes:
+    joined: bytes = texts.str.join("\n").cast(pl.Binary).item()
     return joined
 
 

@@ -147,3 +147,65 @@ def test_errors_by_sqlstate(sample_lake: LakeHandle, with_sqlstate: str) -> None
     assert errors == {key: value for key, value in found.items() if key.split()[0] not in ("LOG", "NOTICE")}
     unnamed = one(sample_lake, "count(*)", "error", with_sqlstate, "condition is null and sqlstate not like 'ZX%'")
     assert unnamed == (0,)
+
+
+def test_deadlocks_and_what_autovacuum_could_not_do(sample_lake: LakeHandle, server: str) -> None:
+    assert one(sample_lake, "count(*)", "deadlock", server) == (truth(server)["deadlock_errors"],)
+    canceled = one(sample_lake, "count(*)", "vacuum_event", server, "event = 'canceled'")
+    assert canceled == (truth(server)["autovacuum_cancelled"],)
+
+
+def test_archiver(sample_lake: LakeHandle, server: str) -> None:
+    found = one(
+        sample_lake,
+        "count(exit_code), count(signal), count(*) filter (outcome = 'gave up')",
+        "archive",
+        server,
+        "operation = 'archive'",
+    )
+    expected = truth(server)["archive_command_failed"]
+    assert found == (expected["exit_code"], expected["signal"], expected["too_many_times"])
+
+
+def test_server_events(sample_lake: LakeHandle, server: str) -> None:
+    found = counts(
+        sample_lake,
+        "event",
+        "server_event",
+        server,
+        "source_id not in (select source_id from source where path like '%startup%')",
+    )
+    crash = truth(server)["crash_events"]
+    expected = {
+        "reload": truth(server)["sighup_reloads"],
+        "checkpoints_too_frequent": truth(server)["checkpoints_too_frequent"],
+        "wal_restored": truth(server)["restored_from_archive"],
+        "ready": crash["ready"],
+        "ready_read_only": crash["ready_ro"],
+        "redo_started": crash["redo_starts"],
+        "redo_done": crash["redo_done"],
+    }
+    assert {event: found.get(event, 0) for event in expected} == expected
+    # "parameter … changed to …" and "removed from configuration file" are counted together there
+    changed = found.get("parameter_changed", 0) + found.get("parameter_reset", 0)
+    assert changed == truth(server)["parameter_changed"]
+    crashes = one(sample_lake, "count(*)", "server_event", server, "is_crash and signal is not null")
+    assert crashes == (crash["terminated_by_signal"],)
+
+
+def test_replication(sample_lake: LakeHandle, server: str) -> None:
+    found = counts(sample_lake, "event", "replication", server)
+    waits = truth(server)["recovery_conflict_waits"]
+    expected = {
+        "command_received": truth(server)["replication_commands"],
+        "recovery_waiting": waits["still"],
+        "recovery_wait_ended": waits["finished"],
+    }
+    assert {event: found.get(event, 0) for event in expected} == expected
+
+
+def test_plans_are_counted_beside_statements(sample_lake: LakeHandle, server: str) -> None:
+    plans = truth(server)["duration_by_kind"].get("auto_explain", {"count": 0})["count"]
+    assert one(sample_lake, "count(*)", "plan", server) == (plans,)
+    untied = one(sample_lake, "count(*)", "plan", server, "execution_line_no is null")
+    assert untied == (0,)

@@ -202,17 +202,14 @@ def _read(records: pl.DataFrame) -> pl.DataFrame:
     """The rows of records whose words are those of an event at their severity."""
     import polars as pl
 
-    # the words decide at other levels only
-    said = pl.when(pl.col("severity") != "LOG").then("message").str.extract(_FIRST)
     severity = pl.col("severity")
+    said = pl.when(severity != "LOG").then("message").str.extract(_FIRST)
     is_event = (
-        pl.when(severity == "LOG")
-        .then(True)
-        .when(severity == "DEBUG")
+        pl.when(severity == "DEBUG")
         .then(said.replace_strict(_EVENT_OF, default=None).is_in(_DEBUG_EVENTS))
         .when(severity == "ERROR")
         .then(said == "checkpoint request failed")
-        .otherwise(~said.is_in(_ONLY_AT_LOG))
+        .otherwise((severity == "LOG") | ~said.is_in(_ONLY_AT_LOG))
     )
     return _BY_PATTERNS.read(records.filter(is_event))
 
