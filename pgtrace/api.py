@@ -70,6 +70,7 @@ class LakeHandle:
         prefix: str | None = None,
         timezone: str | None = None,
         redact: bool = False,
+        pg_waldump: Sequence[str | Path] | str | Path = (),
         jobs: int | None = None,
         dask: str | None = None,
         executor: Executor | None = None,
@@ -78,12 +79,14 @@ class LakeHandle:
         """Read what is new in ``paths`` (files, folders, globs, archives, ``-``) into the lake; one result per source.
 
         Passwords and the like are masked always; ``redact`` also leaves out constants, parameter values and rows.
+        ``pg_waldump`` names programs, or folders of them, that read WAL segments, before those found here.
         ``executor`` runs the reading of chunks: any ``concurrent.futures.Executor``; default: ``jobs`` threads. Raises
         UsageError for wrong arguments; a source that cannot be read is a result with status ``failed``.
         """
         from pgtrace.ingest import ingest
 
         chosen = [paths] if isinstance(paths, str | Path) else paths
+        programs = [pg_waldump] if isinstance(pg_waldump, str | Path) else pg_waldump
         return ingest(
             self._lake,
             [str(path) for path in chosen],
@@ -92,6 +95,7 @@ class LakeHandle:
             prefix=prefix,
             timezone=timezone,
             redact=redact,
+            pg_waldump=[str(path) for path in programs],
             jobs=jobs,
             dask=dask,
             executor=executor,

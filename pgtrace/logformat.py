@@ -32,6 +32,8 @@ class Reading:
     columns: int | None = None
     language: str | None = None
     redact: bool = False
+    #: of the WAL segment that the text is of
+    timeline: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pgtrace import walviews
 from pgtrace.schema import ORIGIN, Column, Table
 
 _BACKGROUND_EVENT = """
@@ -132,9 +133,13 @@ from (
 where event in ('redo_started', 'reload') or (event = 'process_exited' and is_crash)
 """
 
-VIEWS = {"background_event": _BACKGROUND_EVENT}
+VIEWS = {
+    **walviews.VIEWS,
+    "background_event": f"{_BACKGROUND_EVENT}union all{walviews.BURST_EVENTS}",
+}
 
 VIEW_TABLES = {
+    **walviews.VIEW_TABLES,
     "background_event": Table(
         name="background_event",
         one_row_per="thing that went on beside the queries",
@@ -142,12 +147,12 @@ VIEW_TABLES = {
             **ORIGIN,
             "process": Column(
                 "the process: checkpointer, autovacuum worker, backend, archiver, startup, postmaster, or one that "
-                "replicates"
+                "replicates; null: several, as for a WAL burst"
             ),
             "kind": Column(
                 "checkpoint, restartpoint, vacuum, analyze; vacuum or analyze canceled, skipped, failsafe; lock wait, "
                 "deadlock, temporary file, recovery conflict; archive, restore, cleanup or recovery end failed; "
-                "replication trouble, crash, recovery, reload"
+                "replication trouble, crash, recovery, reload; WAL burst"
             ),
             "started_at": Column("when it began; null: the log does not say", datetime),
             "ended_at": Column("when it ended; null: it had not, or the log does not say", datetime),
@@ -162,5 +167,5 @@ VIEW_TABLES = {
             ),
         },
         time="started_at",
-    )
+    ),
 }

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,12 @@ application_name text, backend_type text, leader_pid int, query_id bigint)"""
 class Server:
     """A throw-away server on loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.data = folder / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = str(free.getsockname()[1])
-        self.run("initdb", "-D", str(self.data), "-A", "trust", "--no-sync", "-U", "postgres")
+        self.run("initdb", "-D", str(self.data), "-A", "trust", "--no-sync", "-U", "postgres", *options)
         settings = {
             **SETTINGS,
             "port": self.port,
@@ -81,6 +82,13 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
+    with running_server(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def running_server(tmp_path: Path, *options: str) -> Iterator[Server]:
+    """A server made with these options of initdb, until the end of the block."""
     folder = tmp_path / "server"
     folder.mkdir()
     if os.geteuid() == 0:
@@ -88,10 +96,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
         for parent in (tmp_path, *tmp_path.parents):
             if parent.owner() == getpass.getuser() and parent != Path(parent.anchor):
                 parent.chmod(parent.stat().st_mode | 0o011)
-    found = Server(folder)
+    found = Server(folder, *options)
     found.control("start")
     yield found
-    found.control("stop")
+    if (found.data / "postmaster.pid").exists():
+        found.control("stop")
 
 
 def test_what_is_read_while_the_server_writes_is_what_the_server_counts(server: Server, tmp_path: Path) -> None:

@@ -33,6 +33,14 @@ def ingest(
             "a lake may have both.",
         ),
     ] = False,
+    pg_waldump: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pg-waldump",
+            metavar="PATH",
+            help="pg_waldump, or its folder, for WAL segments of its version; else those on PATH and of packages.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Chunks read at once; default: one per core.")
     ] = None,
@@ -63,6 +71,7 @@ def ingest(
             prefix=prefix,
             timezone=timezone,
             redact=redact,
+            pg_waldump=pg_waldump or (),
             jobs=jobs,
             dask=dask,
             reporter=reporter,
@@ -74,6 +83,11 @@ def ingest(
 
 
 def _tell(results: list[SourceResult]) -> None:
+    """Print what there is to say, once where the same holds for several sources."""
+    told: dict[str, list[str]] = {}
     for result in results:
         if result.message:
-            print(f"pgtrace: {result.message}", file=sys.stderr)  # noqa: T201
+            told.setdefault(result.message.removeprefix(f"{result.path}: "), []).append(result.message)
+    for first, *others in told.values():
+        more = f" (and {len(others)} more)" if others else ""
+        print(f"pgtrace: {first}{more}", file=sys.stderr)  # noqa: T201

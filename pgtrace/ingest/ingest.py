@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pgtrace.errors import PgtraceError, UsageError
 from pgtrace.ingest.carry import from_bytes
 from pgtrace.ingest.detect import HEAD_BYTES, detect, first_time, position
+from pgtrace.ingest.identity import new_state, recognised, seen
+from pgtrace.ingest.pgwaldump import Texts
 from pgtrace.ingest.reporter import Reporter, Silent
 from pgtrace.ingest.results import SourceResult
 from pgtrace.ingest.run import OpenEnds, SourceReader, Workers, is_live, open_ends_of
 from pgtrace.ingest.same_events import same_events
 from pgtrace.ingest.sources import Source, open_sources
 from pgtrace.ingest.unknown import UNKNOWN
+from pgtrace.ingest.walsegments import NothingToReadError, WalSegment, is_partial
+from pgtrace.ingest.walwork import Segments, has_news, may_have_news, reading_of, without_others
 from pgtrace.lake import Lake, SourceState, Writer
 from pgtrace.logformat import Reading
-
-#: so much of a source's text tells it from every other
-_IDENTITY_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -47,6 +47,7 @@ def ingest(
     prefix: str | None = None,
     timezone: str | None = None,
     redact: bool = False,
+    pg_waldump: Sequence[str] = (),
     jobs: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
@@ -60,15 +61,19 @@ def ingest(
     if not server.strip():
         raise UsageError("--server: the name is empty")
     reporter = reporter or Silent()
-    sources = open_sources(paths, leave_out=[lake.path])
-    with lake.writer(on_wait=reporter.message) as writer, _workers(jobs, dask, executor, reporter) as workers:
+    sources = without_others(open_sources(paths, leave_out=[lake.path]))
+    with (
+        lake.writer(on_wait=reporter.message) as writer,
+        _workers(jobs, dask, executor, reporter) as workers,
+        closing(Texts(sources, pg_waldump, workers.at_once)) as wal,
+    ):
         results: dict[str, SourceResult] = {}
-        work = list(_find_work(writer, sources, results, server, (log_format, prefix, timezone)))
+        work = list(_find_work(writer, sources, results, server, (log_format, prefix, timezone), wal))
         work = _without_doubles(work, sources, results)
         for item in work:
             item.reading = replace(item.reading, redact=redact)
         reporter.start(sum(item.source.size_bytes or 0 for item in work), len(work))
-        _read(writer, workers, work, results)
+        _read(writer, workers, work, results, wal)
     return [results[source.label] for source in sources]
 
 
@@ -78,33 +83,68 @@ def _find_work(
     results: dict[str, SourceResult],
     server: str,
     asked: tuple[str, str | None, str | None],
+    wal: Texts,
 ) -> Iterator[_Work]:
     known = writer.ledger.sources(server)
     for source in sources:
         result = results[source.label] = SourceResult(source.label, server)
         try:
-            same = next((state for state in known if _is_unchanged(source, state)), None)
-            if same is not None:
-                result.log_format = same.log_format
+            if _is_as_before(source, known, result):
                 continue
             head = source.head(HEAD_BYTES)
             if not head:
                 continue
-            state = _recognised(head, known)
+            if (segment := wal.files.segment(source, head)) is not None:
+                yield from _of_segment(segment, known, writer, result, asked[0], wal)
+                continue
+            state = recognised(head, known)
             if state is not None:
                 if _has_news(source, state, writer, result):
                     reading = _reading(state, head, source.label)
-                    yield _Work(source, _seen(state, source), reading, state.first_at, True)
+                    at = position(head, reading)
+                    yield _Work(source, seen(state, source), reading, None if at else state.first_at, True, at)
                 continue
             reading = detect(head, source.label, *asked)
             result.log_format = reading.log_format
-            state = _new_state(server, source, head, reading)
+            state = new_state(server, source, head, reading)
             state = replace(state, is_prefix_given=asked[1] is not None)
             yield _Work(source, state, reading, first_time(head, reading), False, position(head, reading))
         except UsageError:
             raise
+        except NothingToReadError as nothing:
+            result.message = str(nothing)
         except PgtraceError as error:
             result.status, result.message = "failed", str(error)
+
+
+def _of_segment(
+    segment: WalSegment,
+    known: Sequence[SourceState],
+    writer: Writer,
+    result: SourceResult,
+    log_format: str,
+    wal: Texts,
+) -> Iterator[_Work]:
+    """The work that a WAL segment is, whose copies are all one source."""
+    reading = reading_of(segment, log_format)
+    result.log_format = reading.log_format
+    state = recognised(segment.identity, known)
+    if state is not None and not has_news(segment, state, wal.files):
+        writer.ledger.save(seen(state, segment))
+        return
+    wal.check(segment)
+    is_known = state is not None
+    state = seen(state, segment) if state else new_state(result.server, segment, segment.identity, reading)
+    yield _Work(segment, state, reading, None, is_known, segment.start)
+
+
+def _is_as_before(source: Source, known: Sequence[SourceState], result: SourceResult) -> bool:
+    """Whether there is nothing to look at in a file that is as it was."""
+    same = next((state for state in known if _is_unchanged(source, state)), None)
+    if same is None:
+        return False
+    result.log_format = same.log_format
+    return not may_have_news(same)
 
 
 def _is_unchanged(source: Source, state: SourceState) -> bool:
@@ -127,54 +167,8 @@ def _has_news(source: Source, state: SourceState, writer: Writer, result: Source
         return False
     if source.size_bytes > read or (state.held_back_lines and not is_live(source)):
         return True
-    writer.ledger.save(_seen(state, source))
+    writer.ledger.save(seen(state, source))
     return False
-
-
-def _identity(head: bytes) -> str:
-    return hashlib.sha256(head).hexdigest()
-
-
-def _recognised(head: bytes, known: Sequence[SourceState]) -> SourceState | None:
-    """The source whose text begins like this, whatever it is called now; the longest beginning counts."""
-    hashes: dict[int, str] = {}
-    for state in sorted(known, key=lambda state: -state.head_length):
-        if state.head_length > len(head):
-            continue
-        if state.head_length not in hashes:
-            hashes[state.head_length] = _identity(head[: state.head_length])
-        if hashes[state.head_length] == state.head_hash:
-            return state
-    return None
-
-
-def _new_state(server: str, source: Source, head: bytes, reading: Reading) -> SourceState:
-    identity = head[:_IDENTITY_BYTES]
-    name = hashlib.sha256(server.encode() + b"\0" + identity).hexdigest()[:16]
-    state = SourceState(
-        source_id=name,
-        server=server,
-        path=source.label,
-        head_length=len(identity),
-        head_hash=_identity(identity),
-        log_format=reading.log_format,
-        prefix=reading.prefix,
-        timezone=reading.timezone,
-        line_end=reading.line_end.decode(),
-        columns=reading.columns,
-    )
-    return _seen(state, source)
-
-
-def _seen(state: SourceState, source: Source) -> SourceState:
-    return replace(
-        state,
-        path=source.label,
-        size_bytes=source.size_bytes,
-        mtime_ns=source.mtime_ns,
-        device=source.device,
-        inode=source.inode,
-    )
 
 
 def _reading(state: SourceState, head: bytes, label: str) -> Reading:
@@ -194,7 +188,7 @@ def _without_doubles(work: Sequence[_Work], sources: Sequence[Source], results: 
         results[source.label].status, results[source.label].message = "left out", f"{source.label}: {reason}"
     dropped = {source.label for source, _ in left_out}
     kept: dict[str, _Work] = {}
-    for item in sorted(work, key=lambda item: -(item.source.size_bytes or 0)):
+    for item in sorted(work, key=lambda item: (is_partial(item.source), -(item.source.size_bytes or 0))):
         if item.source.label in dropped:
             continue
         if item.state.source_id in kept:
@@ -208,7 +202,9 @@ def _without_doubles(work: Sequence[_Work], sources: Sequence[Source], results: 
     return [item for item in work if item in kept.values()]
 
 
-def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict[str, SourceResult]) -> None:
+def _read(
+    writer: Writer, workers: Workers, work: Sequence[_Work], results: dict[str, SourceResult], wal: Texts
+) -> None:
     """Read the sources in the order of their times, so that each finds what the one before it left open."""
     ends: dict[str, OpenEnds] = {}
     known_queries: set[str] = set()
@@ -224,7 +220,13 @@ def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict
             item.position,
         ),
     )
+    in_order = [item.source for item in order if isinstance(item.source, WalSegment)]
+    segments = Segments(writer.ledger, work[0].state.server, in_order, of_server)
+    wal.plan(in_order)
     for item in order:
+        if isinstance(item.source, WalSegment):
+            results[item.source.label] = _read_segment(writer, workers, item, item.source, segments)
+            continue
         log_format = item.reading.log_format
         if item.is_known:
             own = open_ends_of(item.state)
@@ -240,6 +242,18 @@ def _read(writer: Writer, workers: Workers, work: Sequence[_Work], results: dict
                 "set lc_messages = 'C' on the server (records and their levels are kept whole)"
             )
         results[item.source.label] = result
+
+
+def _read_segment(
+    writer: Writer, workers: Workers, item: _Work, segment: WalSegment, segments: Segments
+) -> SourceResult:
+    ends = segments.ends(segment, item.state, item.is_known)
+    if ends is None:
+        message = f"{segment.label}: the server was still writing the segment before it; ingest again to read it"
+        return SourceResult(segment.label, item.state.server, log_format=item.reading.log_format, message=message)
+    result = SourceReader(writer, workers, segment, item.state, item.reading).read(ends, set())
+    segments.note(segment, item.state, result)
+    return result
 
 
 def _left_by(state: SourceState | None, item: _Work) -> OpenEnds:

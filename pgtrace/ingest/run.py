@@ -23,6 +23,7 @@ from pgtrace.ingest.reader import Rows, format_named, read_chunk
 from pgtrace.ingest.reporter import Reporter
 from pgtrace.ingest.results import SourceResult
 from pgtrace.ingest.sources import Source
+from pgtrace.ingest.walsegments import STILL_WRITTEN
 from pgtrace.lake import OPEN, TAIL, Batch, SourceState, Writer
 from pgtrace.logformat import Reading
 
@@ -73,6 +74,7 @@ class SourceReader:
             source.is_compressed or source.is_pipe or source.member_offset is not None
         )
         self._state = replace(_without_tail(state), prefix=reading.prefix)
+        self._committed = state
         self._open_rows: Waiting = {}
         self._batch: Batch | None = None
         self._batch_bytes = 0
@@ -97,6 +99,7 @@ class SourceReader:
                 stream.skip(self._state.offset)
                 for chunk, rows in self._in_order(stream):
                     self._take(chunk, rows, ends, known_queries)
+                self._state = replace(self._state, wal_end=stream.ending)
         except LakeError:
             raise  # of the chunk at hand some rows may be staged and others not: it must not be committed
         except PgtraceError as error:
@@ -147,12 +150,13 @@ class SourceReader:
         is_tail = chunk.is_last_record and self._may_grow
         if is_tail:
             self._state = replace(self._state, carry=to_bytes(ends.waiting))
+        records = rows.records  # before joining: some may wait for those of the next chunk
         ends.waiting, self._open_rows = join_rows(rows, ends.waiting)
         _keep_new_queries(rows, known_queries)
         for table, frame in rows.tables.items():
             if frame.height:
                 self._batch.write(table, frame, TAIL if is_tail else "")
-        self._count(rows, is_tail)
+        self._count(rows, records, is_tail)
         if self._batch_bytes >= BATCH_BYTES and not chunk.is_last_record:
             self._commit(ends, is_whole=False)
 
@@ -167,11 +171,11 @@ class SourceReader:
             ends.count(0, None)
         ends.source_id = self._state.source_id
 
-    def _count(self, rows: Rows, is_tail: bool) -> None:
+    def _count(self, rows: Rows, records: int, is_tail: bool) -> None:
         state = self._state
         statements = rows.tables.get("statement")
         self.result.lines += rows.lines
-        self.result.records += rows.records
+        self.result.records += records
         self.result.unparsed += rows.unparsed
         self.result.bytes_read += rows.chunk_bytes
         self.result.statements += 0 if statements is None else _executions(statements)
@@ -180,7 +184,7 @@ class SourceReader:
         tail = {
             "tail_bytes": rows.chunk_bytes,
             "tail_lines": rows.lines,
-            "tail_records": rows.records,
+            "tail_records": records,
             "tail_unparsed": rows.unparsed,
         }
         read = {"offset": state.offset + rows.chunk_bytes, "line_no": state.line_no + rows.lines}
@@ -188,7 +192,7 @@ class SourceReader:
         self._state = replace(
             state,
             lines=state.lines + rows.lines,
-            records=state.records + rows.records,
+            records=state.records + records,
             unparsed=state.unparsed + rows.unparsed,
             first_at=min(times, default=None),
             last_at=max(times, default=None),
@@ -202,8 +206,10 @@ class SourceReader:
         ``is_whole`` says that the source was read to its end. Only then is its time of change noted, by which the next
         ingest knows a file that it need not open: after a kill the rest of the file would pass for read.
         """
-        self._begin(ends)
-        assert self._batch is not None
+        mtime_ns = self._source.mtime_ns if is_whole and self._state.wal_end != STILL_WRITTEN else None
+        if self._batch is None:
+            self._commit_nothing(mtime_ns)
+            return
         for table, frame in self._open_rows.items():
             self._batch.write(table, frame, OPEN)
         statements = self._open_rows.get("statement")
@@ -214,10 +220,20 @@ class SourceReader:
             state,
             carry_after_tail=carry,
             ingested_at=datetime.now(UTC),
-            mtime_ns=self._source.mtime_ns if is_whole else None,
+            mtime_ns=mtime_ns,
         )
         self._batch.commit(self._state)
+        self._committed = self._state
         self._batch = None
+
+    def _commit_nothing(self, mtime_ns: int | None) -> None:
+        """Note that nothing came since the last commit: the rows of the tail, and of what waits, stay as they are."""
+        self._committed = replace(
+            self._committed, ingested_at=datetime.now(UTC), mtime_ns=mtime_ns, wal_end=self._state.wal_end
+        )
+        self._writer.ledger.save(self._committed)
+        if not self.result.bytes_read:
+            self.result.lines = self.result.records = self.result.unparsed = 0
 
 
 def _executions(statements: pl.DataFrame) -> int:

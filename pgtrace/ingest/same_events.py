@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from pgtrace.ingest.sources import Source
+from pgtrace.ingest.walsegments import WAL_FORMAT, segment_name
 
 #: the most complete first; stderr leaves out what its prefix does not name
 _PREFERRED = ("jsonlog", "csvlog", "stderr")
 _EXTENSIONS = re.compile(r"\.(?:log|csv|json|gz|zst|bz2|xz|lz4)\b")
 _DIGITS = re.compile(r"\d+")
 _NUMBERS = re.compile(r"\.?\d+")
+_WAL_TEXT = re.compile(r"^([0-9A-F]{24})\.(?:txt|waldump)(?:\.(?:gz|zst|bz2|xz|lz4))?$")
 #: digits of a date at least; fewer are a count, as logrotate's
 _DATE_DIGITS = 8
 
@@ -23,13 +25,14 @@ def same_events(found: Sequence[tuple[Source, str]]) -> tuple[list[tuple[Source,
     Files of one folder whose names differ in extension and digits only are one stream (the server opens them under
     one log_filename, and each rotates at its own size); of the formats in it the most complete is read. A file whose
     name is of a time before the first file of that format is read as well: the format was switched on later. A file
-    that was asked for by its name is always read, and decides nothing about others.
+    that was asked for by its name is always read, and decides nothing about others. Of a WAL segment and its text,
+    ``SEGMENT.txt``, the text is read.
     """
     streams: dict[tuple[PurePath, str], list[tuple[Source, str]]] = {}
     for source, log_format in found:
         if not source.is_named and log_format in _PREFERRED:
             streams.setdefault(_stream(source), []).append((source, log_format))
-    reasons = {}
+    reasons = _with_their_text([source for source, log_format in found if log_format == WAL_FORMAT])
     for members in streams.values():
         best = min((log_format for _, log_format in members), key=_PREFERRED.index)
         chosen = [source for source, log_format in members if log_format == best]
@@ -38,6 +41,21 @@ def same_events(found: Sequence[tuple[Source, str]]) -> tuple[list[tuple[Source,
                 reasons[source.label] = f"the same events as {chosen[0].label} ({best}); name the file to read it too"
     kept = [(source, log_format) for source, log_format in found if source.label not in reasons]
     return kept, [(source, reasons[source.label]) for source, _ in found if source.label in reasons]
+
+
+def _with_their_text(sources: Sequence[Source]) -> dict[str, str]:
+    """WAL segments found in a folder beside the text that pg_waldump made of them, which needs no pg_waldump now."""
+    texts = {}
+    for source in sources:
+        if match := _WAL_TEXT.match(PurePath(source.label).name):
+            texts[PurePath(source.label).parent, match[1]] = source.label
+    reasons = {}
+    for source in sources:
+        name = segment_name(source)
+        text = texts.get((PurePath(source.label).parent, name["name"])) if name else None
+        if text is not None and not source.is_named:
+            reasons[source.label] = f"the same WAL as {text}; name the file to read it too"
+    return reasons
 
 
 def _stream(source: Source) -> tuple[PurePath, str]:

@@ -92,6 +92,11 @@ class LogStream:
         while count > 0 and (part := self.read(min(count, _PIECE))):
             count -= len(part)
 
+    @property
+    def ending(self) -> str | None:
+        """How a WAL segment ended, once it has; None for everything else."""
+        return getattr(self._raw, "ending", None)
+
     def _explained(self, error: Exception) -> PgtraceError:
         if isinstance(error, OSError) and error.errno is not None:
             return PgtraceError(f"{self._label}: cannot be read ({error.strerror}): check its owner and permissions")

@@ -39,7 +39,8 @@ class SourceState:
     ``offset`` and ``line_no`` (byte of decompressed text, and line) are where reading goes on; the last record
     of a file that may grow lies behind them (``tail_bytes``, ``tail_lines``) and is read again. ``lines``,
     ``records`` and ``unparsed`` count what is in the tables, with the tail. ``carry`` is what joining left open at
-    ``offset``, ``carry_after_tail`` behind the tail.
+    ``offset``, ``carry_after_tail`` behind the tail. ``wal_end`` says of a WAL segment how reading it ended: see
+    pgtrace.ingest.walsegments.
     """
 
     source_id: str
@@ -68,6 +69,7 @@ class SourceState:
     tail_unparsed: int = 0
     held_back_bytes: int = 0
     held_back_lines: int = 0
+    wal_end: str | None = None
     first_at: datetime | None = None
     last_at: datetime | None = None
     ingested_at: datetime | None = None
