@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,6 +63,21 @@ _ANSWERS = (
         5,
     ),
 )
+#: the same for the server with the most WAL
+_WAL_ANSWERS = (
+    (
+        "wal_by_relation",
+        "Which relations the WAL is about",
+        ("relation", "relation_kind", "fork", "records", "total_bytes", "total_pct", "fpi_bytes", "full_pages"),
+        5,
+    ),
+    (
+        "full_page_images_after_checkpoint",
+        "Full page images by the seconds since a checkpoint began",
+        ("from_s", "until_s", "redo_points", "records", "total_bytes", "fpi_bytes", "fpi_pct"),
+        6,
+    ),
+)
 _DEFAULT_LAKE = Path("demo") / "lake"
 
 
@@ -95,18 +111,25 @@ def demo(
 
 
 def _answer(lake: LakeHandle) -> None:
-    from pgtrace.cli.output import print_rows
-
     busiest = lake.sql("select server from statement group by 1 order by sum(duration_ms) desc, 1 limit 1").fetchall()
     if not busiest:
         typer.echo("There are no statements with a duration in these logs (log_min_duration_statement).")
         return
     [[server]] = busiest
     typer.echo(f"\nThe server that was busiest: {server}\n")
-    for name, title, columns, rows in _ANSWERS:
+    _print_answers(lake, server, _ANSWERS)
+    typer.echo(_in_words(lake.query("checkpoint_latency", server=server).pl()))
+    for [with_wal] in lake.sql("select server from wal_record group by 1 order by count(*) desc, 1 limit 1").fetchall():
+        typer.echo(f"The server with the most WAL: {with_wal}\n")
+        _print_answers(lake, with_wal, _WAL_ANSWERS)
+
+
+def _print_answers(lake: LakeHandle, server: str, answers: Sequence[tuple[str, str, tuple[str, ...], int]]) -> None:
+    from pgtrace.cli.output import print_rows
+
+    for name, title, columns, rows in answers:
         found = lake.query(name, server=server).pl()
         print_rows(found.select(columns).head(rows), OutputFormat.table, title)
-    typer.echo(_in_words(lake.query("checkpoint_latency", server=server).pl()))
 
 
 def _in_words(checkpoint: pl.DataFrame) -> str:

@@ -20,7 +20,7 @@ from pgtrace.lake.steps import reached
 from pgtrace.schema import Table
 
 #: the largest table's rows are written when so much has come together
-_BUFFER_BYTES = 48 * 1024 * 1024
+_BUFFER_BYTES = 32 * 1024 * 1024
 #: parts that may wait to be written, the one being written among them: their rows are in memory
 _WAITING = 2
 _ROWS_PER_GROUP = 200_000
