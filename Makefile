@@ -24,6 +24,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/ingest_speed.py
+	$(BIN)/python benchmarks/wal_speed.py
 
 docs: $(READY)
 	$(BIN)/python -m pgtrace.docs
