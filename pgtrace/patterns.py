@@ -86,8 +86,12 @@ def _groups(reading: Reading, is_second: bool) -> pl.Expr:
 
 
 def _ascii(pattern: str) -> str:
-    """``\\d`` is every digit of Unicode to the engine, and slow for it."""
-    return pattern.replace(r"\d", "[0-9]")
+    r"""``\d`` and ``\w`` are every digit and letter of Unicode to the engine: slow to use, and slower to make."""
+    for escape, letters in ((r"\d", "0-9"), (r"\w", "0-9A-Za-z_")):
+        for opening in ("[", "[^"):
+            pattern = pattern.replace(opening + escape, opening + letters)
+        pattern = pattern.replace(escape, f"[{letters}]")
+    return pattern
 
 
 def named_groups(patterns: Sequence[str]) -> list[str]:
