@@ -51,8 +51,7 @@ def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Seri
     """
     if not words:
         return list(columns)
-    may_hold = pl.any_horizontal(pl.col("text").str.contains(word) for word in words)
-    places = [texts.to_frame("text").select(may_hold.arg_true()).to_series() for texts in columns]
+    places = [_rows_with(texts, words) for texts in columns]
     found = pl.concat([texts.gather(rows).alias("") for texts, rows in zip(columns, places, strict=True)])
     if found.is_empty():
         return list(columns)
@@ -65,6 +64,15 @@ def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Seri
         result.append(_put(texts, rows, found.head(rows.len())) if rows.len() else texts)
         found = found.slice(rows.len())
     return result
+
+
+def _rows_with(texts: pl.Series, words: Sequence[str]) -> pl.Series:
+    """Places of the texts that hold one of the words."""
+    may_hold = pl.any_horizontal(pl.col("text").str.contains(word) for word in words)
+    if texts.null_count() * 2 < texts.len():
+        return texts.to_frame("text").select(may_hold.arg_true()).to_series()
+    where = texts.is_not_null().arg_true()
+    return where.filter(texts.gather(where).to_frame("text").select(may_hold).to_series())
 
 
 #: what texts became; with placeholders in place of constants the same come again and again
