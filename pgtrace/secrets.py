@@ -16,8 +16,6 @@ rows in DETAIL and CONTEXT, arguments of functions of your own, and what a progr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from pgtrace.secretrules import ENDS_OPEN, ENDS_WITH_NAME, FIRST_LITERAL, HIDDEN, MARKS, RULES, Rule, hidden
@@ -34,24 +32,12 @@ MAY_HOLD = (
 _TEXTS = ("message", "detail", "hint", "context", "statement", "internal_query", "memory_contexts")
 
 
-def words_in(chunk: bytes) -> tuple[str, ...]:
-    """Which of the patterns ``MAY_HOLD`` are in ``chunk``, so that only these are looked for in its texts."""
-    try:
-        # two, as Polars makes a copy of one
-        text = pl.Series([chunk, b""]).cast(pl.String).to_frame("text")
-    except pl.exceptions.ComputeError:  # no UTF-8: its texts are looked at after all
-        return MAY_HOLD
-    return tuple(word for word in MAY_HOLD if text.select(pl.col("text").str.contains(word).any()).item())
-
-
-def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Series]:
+def masked(*columns: pl.Series) -> list[pl.Series]:
     """Texts with ``*****`` in place of every secret; its quotes stay, so SQL stays SQL. Null stays null.
 
     All columns at once: making the patterns costs as much as using them on a thousand texts.
     """
-    if not words:
-        return list(columns)
-    places = [_rows_with(texts, words) for texts in columns]
+    places = [may_hold(texts) for texts in columns]
     found = pl.concat([texts.gather(rows).alias("") for texts, rows in zip(columns, places, strict=True)])
     if found.is_empty():
         return list(columns)
@@ -66,13 +52,13 @@ def masked(*columns: pl.Series, words: Sequence[str] = MAY_HOLD) -> list[pl.Seri
     return result
 
 
-def _rows_with(texts: pl.Series, words: Sequence[str]) -> pl.Series:
-    """Places of the texts that hold one of the words."""
-    may_hold = pl.any_horizontal(pl.col("text").str.contains(word) for word in words)
+def may_hold(texts: pl.Series) -> pl.Series:
+    """Places of the texts that hold one of the words that secrets stand beside."""
+    holds = pl.any_horizontal(pl.col("text").str.contains(word) for word in MAY_HOLD)
     if texts.null_count() * 2 < texts.len():
-        return texts.to_frame("text").select(may_hold.arg_true()).to_series()
+        return texts.to_frame("text").select(holds.arg_true()).to_series()
     where = texts.is_not_null().arg_true()
-    return where.filter(texts.gather(where).to_frame("text").select(may_hold).to_series())
+    return where.filter(texts.gather(where).to_frame("text").select(holds).to_series())
 
 
 #: what texts became; with placeholders in place of constants the same come again and again
@@ -117,15 +103,12 @@ def _applied(rule: Rule, texts: pl.Series) -> pl.Series:
     return _put(texts, rows, found)
 
 
-def mask_records(records: pl.DataFrame, words: Sequence[str] = MAY_HOLD) -> pl.DataFrame:
-    """The records with every text masked; also the piece of a statement that an error quotes.
-
-    ``words`` are those of the chunk (see ``words_in``).
-    """
-    texts = [records[name] for name in _TEXTS if words and records[name].null_count() < records.height]
+def mask_records(records: pl.DataFrame) -> pl.DataFrame:
+    """The records with every text masked; also the piece of a statement that an error quotes."""
+    texts = [records[name] for name in _TEXTS if records[name].null_count() < records.height]
     if not texts:
         return records
-    return _with_quoted_hidden(records.with_columns(masked(*texts, words=words)), records["statement"])
+    return _with_quoted_hidden(records.with_columns(masked(*texts)), records["statement"])
 
 
 def _with_quoted_hidden(records: pl.DataFrame, statements: pl.Series) -> pl.DataFrame:
@@ -148,12 +131,12 @@ def _with_quoted_hidden(records: pl.DataFrame, statements: pl.Series) -> pl.Data
     return records.with_columns(_put(records["message"], rows, messages))
 
 
-def mask_unparsed(lines: pl.DataFrame, words: Sequence[str] = MAY_HOLD) -> pl.DataFrame:
+def mask_unparsed(lines: pl.DataFrame) -> pl.DataFrame:
     """The unparsed lines masked; a literal that ends on the next line, or begins there, is masked there too."""
-    if lines.is_empty() or not words:
+    if lines.is_empty():
         return lines
     texts = lines["text"]
-    [before] = masked(texts, words=words)
+    [before] = masked(texts)
     if before is texts:  # none of the lines holds a word
         return lines
     follows = pl.col("line_no") == pl.col("line_no").shift(1) + 1

@@ -16,7 +16,7 @@ from pgtrace.ingest.unknown import UNKNOWN
 from pgtrace.logformat import LogFormat, Parsed, Reading
 from pgtrace.message import MessageType
 from pgtrace.schema import QUERY, RECORD, UNPARSED, fitted
-from pgtrace.secrets import mask_records, mask_unparsed, words_in
+from pgtrace.secrets import mask_records, mask_unparsed
 from pgtrace.sqltext import Fingerprinter
 
 
@@ -64,15 +64,14 @@ def read_chunk(chunk: Chunk, reading: Reading, source_id: str) -> Rows:
     if parsed.tables:
         return _of_own_tables(chunk, parsed, origin, reading)
     # before anything reads them: what is masked here is nowhere else
-    words = words_in(chunk.data)
-    records = mask_records(fitted(parsed.records.with_columns(origin), RECORD.columns), words)
+    records = mask_records(fitted(parsed.records.with_columns(origin), RECORD.columns))
     rows = Rows(len(chunk.data), chunk.lines)
     rows.first_at, rows.last_at = records["logged_at"].min(), records["logged_at"].max()  # type: ignore[assignment]
     kinds, typed = read_records(records)
     rows.tables = typed
     _add_fingerprints(rows.tables)
     rows.tables["record"] = records.with_columns(kinds)
-    rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed, words).with_columns(origin), UNPARSED.columns)
+    rows.tables["unparsed"] = fitted(mask_unparsed(parsed.unparsed).with_columns(origin), UNPARSED.columns)
     if reading.redact:
         rows.is_redacted = True
         redact(rows.tables, registry.joins())
