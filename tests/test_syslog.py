@@ -368,3 +368,18 @@ def test_a_place_to_cut_is_one_that_all_owners_agree_on(lines: str, cut: int) ->
         return None if line.startswith(b"-") else (line[:1], line[1:2] == b"1")
 
     assert last_whole(text, look) == cut * 3
+
+
+def test_the_user_is_told_that_a_csvlog_beside_it_may_hold_the_same_events(tmp_path: Path) -> None:
+    """Names do not tell whether both are of one server, so both are read."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "messages").write_bytes(CORPUS)
+    [alone] = LakeHandle(tmp_path / "alone").ingest([logs], timezone="UTC")
+    assert alone.message is None
+    (logs / "postgresql.csv").write_bytes((DATA / "syslog" / "corpus" / "csvlog.csv").read_bytes())
+    results = LakeHandle(tmp_path / "both").ingest([logs], timezone="UTC")
+    assert {result.status for result in results} == {"read"}
+    told = {result.log_format: result.message for result in results if result.message is not None}
+    assert list(told) == ["syslog"]
+    assert "twice" in (told["syslog"] or "")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pgtrace.errors import PgtraceError, UsageError
 from pgtrace.ingest.carry import from_bytes
@@ -17,7 +17,7 @@ from pgtrace.ingest.pgwaldump import Texts
 from pgtrace.ingest.reporter import Reporter, Silent
 from pgtrace.ingest.results import SourceResult
 from pgtrace.ingest.run import OpenEnds, SourceReader, Workers, is_live, open_ends_of
-from pgtrace.ingest.same_events import same_events
+from pgtrace.ingest.same_events import WRITTEN_BY_SERVER, carries_lines, same_events
 from pgtrace.ingest.sources import Source, open_sources
 from pgtrace.ingest.unknown import UNKNOWN
 from pgtrace.ingest.walsegments import NothingToReadError, WalSegment, is_partial
@@ -234,14 +234,29 @@ def _read(
             own = ends.get(log_format) or _left_by(latest.get(log_format), item)
         result = SourceReader(writer, workers, item.source, item.state, item.reading).read(own, known_queries)
         ends[log_format] = own
-        if log_format == UNKNOWN.name and result.message is None:
-            result.message = f"{item.source.label}: no log format knows this file; its lines are in table unparsed"
-        elif item.reading.language is not None and result.message is None:
-            result.message = (
-                f"{item.source.label}: its messages are in {item.reading.language}, and the typed tables read English: "
-                "set lc_messages = 'C' on the server (records and their levels are kept whole)"
-            )
+        result.message = result.message or _advice(item, work)
         results[item.source.label] = result
+
+
+def _advice(item: _Work, work: Sequence[_Work]) -> str | None:
+    """What a person should know of a source that was read."""
+    label = item.source.label
+    if item.reading.log_format == UNKNOWN.name:
+        return f"{label}: no log format knows this file; its lines are in table unparsed"
+    if item.reading.language is not None:
+        return (
+            f"{label}: its messages are in {item.reading.language}, and the typed tables read English: "
+            "set lc_messages = 'C' on the server (records and their levels are kept whole)"
+        )
+    if carries_lines(item.reading.log_format) and item.first_at is not None:
+        for other in work:
+            near = other.first_at is not None and abs(other.first_at - item.first_at) < timedelta(days=1)
+            if near and other.reading.log_format in WRITTEN_BY_SERVER:
+                return (
+                    f"{label}: if it is of the same server as {other.source.label}, its events are now there twice: "
+                    "read one of them"
+                )
+    return None
 
 
 def _read_segment(

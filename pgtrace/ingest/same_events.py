@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from pgtrace import registry
 from pgtrace.ingest.sources import Source
 from pgtrace.ingest.walsegments import WAL_FORMAT, segment_name
 
-#: the most complete first; stderr leaves out what its prefix does not name
-_PREFERRED = ("jsonlog", "csvlog", "stderr")
+#: what the server itself writes, the most complete first; stderr leaves out what its prefix does not name
+WRITTEN_BY_SERVER = ("jsonlog", "csvlog", "stderr")
 _EXTENSIONS = re.compile(r"\.(?:log|csv|json|gz|zst|bz2|xz|lz4)\b")
 _DIGITS = re.compile(r"\d+")
 _NUMBERS = re.compile(r"\.?\d+")
@@ -30,17 +31,23 @@ def same_events(found: Sequence[tuple[Source, str]]) -> tuple[list[tuple[Source,
     """
     streams: dict[tuple[PurePath, str], list[tuple[Source, str]]] = {}
     for source, log_format in found:
-        if not source.is_named and log_format in _PREFERRED:
+        if not source.is_named and log_format in WRITTEN_BY_SERVER:
             streams.setdefault(_stream(source), []).append((source, log_format))
     reasons = _with_their_text([source for source, log_format in found if log_format == WAL_FORMAT])
     for members in streams.values():
-        best = min((log_format for _, log_format in members), key=_PREFERRED.index)
+        best = min((log_format for _, log_format in members), key=WRITTEN_BY_SERVER.index)
         chosen = [source for source, log_format in members if log_format == best]
         for source, log_format in members:
             if log_format != best and not _is_before(source, chosen):
                 reasons[source.label] = f"the same events as {chosen[0].label} ({best}); name the file to read it too"
     kept = [(source, log_format) for source, log_format in found if source.label not in reasons]
     return kept, [(source, reasons[source.label]) for source, _ in found if source.label in reasons]
+
+
+def carries_lines(log_format: str) -> bool:
+    """Whether the format is another log that the server's lines arrived in (syslog, a container's, a cloud's)."""
+    known = registry.log_formats().get(log_format)
+    return known is not None and log_format not in (*WRITTEN_BY_SERVER, "pgbouncer") and not known.tables
 
 
 def _with_their_text(sources: Sequence[Source]) -> dict[str, str]:
