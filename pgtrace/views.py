@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pgtrace import walties, walviews
+from pgtrace import lockwaits, walties, walviews
 from pgtrace.schema import ORIGIN, Column, Table
 
 _BACKGROUND_EVENT = """
@@ -136,12 +136,14 @@ where event in ('redo_started', 'reload') or (event = 'process_exited' and is_cr
 VIEWS = {
     **walviews.VIEWS,
     **walties.VIEWS,
+    **lockwaits.VIEWS,
     "background_event": f"{_BACKGROUND_EVENT}union all{walviews.BURST_EVENTS}",
 }
 
 VIEW_TABLES = {
     **walviews.VIEW_TABLES,
     **walties.VIEW_TABLES,
+    **lockwaits.VIEW_TABLES,
     "background_event": Table(
         name="background_event",
         one_row_per="thing that went on beside the queries",

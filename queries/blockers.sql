@@ -6,7 +6,7 @@
 -- A statement is known if it was logged: with its duration, with an error, or because it waited itself.
 --
 -- Reads:
---   lock_wait, statement, error, connection, query
+--   whole_lock_wait, statement, error, connection, query
 -- Columns:
 --   began_at          TIMESTAMP WITH TIME ZONE  when the first process began to wait for the root
 --   server            VARCHAR                   server
@@ -78,77 +78,6 @@ conflicts as (
     ) as listed (mode, conflicting)
 ),
 
-messages as (
-    select
-        server,
-        source_id,
-        line_no,
-        logged_at,
-        waited_ms,
-        outcome,
-        mode,
-        object,
-        waiter_pid,
-        application_name,
-        fingerprint,
-        holder_pids,
-        queue_pids,
-        coalesce(waiting_since, logged_at) as waiting_since,
-        lag(outcome) over wait as outcome_before,
-        lag(waiting_since) over wait as since_before
-    from lock_wait
-    where ($server is null or server = $server)
-    window wait as (
-        partition by server, waiter_pid, mode, object order by logged_at asc, source_id asc, line_no asc
-    )
-),
-
--- the server writes several messages about a wait; times may be whole seconds
-numbered as (
-    select
-        server,
-        source_id,
-        line_no,
-        logged_at,
-        waited_ms,
-        outcome,
-        mode,
-        object,
-        waiter_pid,
-        application_name,
-        fingerprint,
-        holder_pids,
-        queue_pids,
-        waiting_since,
-        count(*) filter (
-            where
-            outcome_before is null
-            or outcome_before not in ('waiting', 'deadlock avoided')
-            or abs(date_diff('millisecond', since_before, waiting_since)) > 1000
-        ) over (
-            partition by server, waiter_pid, mode, object order by logged_at asc, source_id asc, line_no asc
-        ) as nth
-    from messages
-),
-
-merged as (
-    select
-        server,
-        waiter_pid,
-        mode,
-        object,
-        min(waiting_since) as waiting_since,
-        max(logged_at) as heard_at,
-        max(waited_ms) as waited_ms,
-        last(outcome order by logged_at asc, source_id asc, line_no asc) as outcome,
-        max(application_name) as application_name,
-        max(fingerprint) as fingerprint,
-        first(holder_pids order by len(holder_pids) desc, logged_at asc, source_id asc, line_no asc) as holder_pids,
-        first(queue_pids order by len(queue_pids) desc, logged_at asc, source_id asc, line_no asc) as queue_pids
-    from numbered
-    group by server, waiter_pid, mode, object, nth
-),
-
 waits as (
     select
         server,
@@ -164,7 +93,8 @@ waits as (
         holder_pids,
         queue_pids,
         row_number() over (order by waiting_since asc, server asc, waiter_pid asc, mode asc, object asc) as wait_no
-    from merged
+    from whole_lock_wait
+    where ($server is null or server = $server)
 ),
 
 -- who is next ahead in the queue and asks for what cannot be had together with it

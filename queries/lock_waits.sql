@@ -6,7 +6,7 @@
 -- A statement is only known if it was logged: with its duration, with an error, or because it waited for a lock itself.
 --
 -- Reads:
---   lock_wait, statement, error, connection, record, query
+--   whole_lock_wait, lock_wait, statement, error, connection, record, query
 -- Columns:
 --   server              VARCHAR                   server
 --   waiting_since       TIMESTAMP WITH TIME ZONE  when the wait began
@@ -28,72 +28,6 @@
 --   $server  VARCHAR                   null  only this server
 --   $top     BIGINT                    100   rows to show, the longest waits first
 with
-messages as (
-    select
-        server,
-        source_id,
-        line_no,
-        logged_at,
-        coalesce(waiting_since, logged_at) as waiting_since,
-        waited_ms,
-        outcome,
-        mode,
-        object,
-        waiter_pid,
-        application_name,
-        fingerprint,
-        holder_pids,
-        lag(outcome) over wait as outcome_before,
-        lag(waiting_since) over wait as since_before
-    from lock_wait
-    where ($server is null or server = $server)
-    window wait as (
-        partition by server, waiter_pid, mode, object order by logged_at asc, source_id asc, line_no asc
-    )
-),
-
-numbered as (
-    select
-        server,
-        source_id,
-        line_no,
-        logged_at,
-        waiting_since,
-        waited_ms,
-        outcome,
-        mode,
-        object,
-        waiter_pid,
-        application_name,
-        fingerprint,
-        holder_pids,
-        count(*) filter (
-            where
-            outcome_before is null
-            or outcome_before not in ('waiting', 'deadlock avoided')
-            or abs(date_diff('millisecond', since_before, waiting_since)) > 1000
-        ) over (
-            partition by server, waiter_pid, mode, object order by logged_at asc, source_id asc, line_no asc
-        ) as nth
-    from messages
-),
-
-waits as (
-    select
-        server,
-        waiter_pid,
-        mode,
-        object,
-        min(waiting_since) as waiting_since,
-        max(waited_ms) as waited_ms,
-        last(outcome order by logged_at asc, line_no asc) as last_outcome,
-        max(application_name) as waiter_application,
-        max(fingerprint) as fingerprint,
-        first(holder_pids order by len(holder_pids) desc, logged_at asc, line_no asc) as holder_pids
-    from numbered
-    group by server, waiter_pid, mode, object, nth
-),
-
 pairs as (
     select
         server,
@@ -102,13 +36,14 @@ pairs as (
         object,
         waiting_since,
         waited_ms,
-        last_outcome,
-        waiter_application,
+        outcome as last_outcome,
+        application_name as waiter_application,
         fingerprint,
         unnest(case when len(holder_pids) > 0 then holder_pids else [null] end) as holder_pid
-    from waits
+    from whole_lock_wait
     where
-        ($since is null or waiting_since >= $since)
+        ($server is null or server = $server)
+        and ($since is null or waiting_since >= $since)
         and ($until is null or waiting_since < $until)
 ),
 

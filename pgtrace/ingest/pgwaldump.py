@@ -30,6 +30,7 @@ from pgtrace.ingest.walsegments import (
     begins_record,
     is_page,
 )
+from pgtrace.units import lsn_text
 
 _ERROR = re.compile(r"^[^:\n]+: (?:error|fatal): (?P<words>.*)$", re.M)
 _STOPPED = re.compile(r"error in WAL record at (?P<lsn>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
@@ -161,7 +162,7 @@ class _Text:
         parts = self._continuation(folder)
         end = parts[0].header.continued_to if parts else segment.end
         command = [self._program, "-p", str(folder), "-t", str(segment.timeline)]
-        command += ["-s", _lsn_text(segment.start), "-e", _lsn_text(end)]
+        command += ["-s", lsn_text(segment.start), "-e", lsn_text(end)]
         said = self._dump(command, folder / "stderr")
         if said is None:
             self.ending = WHOLE if parts else NEEDS_NEXT
@@ -182,7 +183,7 @@ class _Text:
             self.ending = STILL_WRITTEN
             return None
         return PgtraceError(
-            f"{segment.label}: cannot be read on from {_lsn_text(at)} ({why}): what stands before is in the lake; "
+            f"{segment.label}: cannot be read on from {lsn_text(at)} ({why}): what stands before is in the lake; "
             "take another copy of the segment, if there is one, and ingest that"
         )
 
@@ -290,7 +291,3 @@ def _goes_on(parts: Sequence[WalSegment], at: int, folder: Path) -> bool:
                 if begins_record(file.read(page_bytes), address, first.header):
                     return True
     return False
-
-
-def _lsn_text(lsn: int) -> str:
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
