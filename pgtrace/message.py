@@ -179,12 +179,7 @@ class MessageType:
     def _readings(self) -> list[Reading]:
         from pgtrace.patterns import readings_of
 
-        key = (self.table, self.patterns, self.detail_patterns, self.context_patterns)
-        if key not in _readings:
-            _readings[key] = readings_of(
-                {"message": self.patterns, "detail": self.detail_patterns, "context": self.context_patterns}
-            )
-        return _readings[key]
+        return readings_of(self.patterns, self.detail_patterns, self.context_patterns)
 
 
 def _derived(rows: pl.DataFrame, expressions: Mapping[str, pl.Expr]) -> pl.DataFrame:

@@ -9,7 +9,7 @@ texts).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from re import _constants as codes  # type: ignore[attr-defined]
@@ -99,8 +99,10 @@ def named_groups(patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for pattern in patterns for name in _NAMED_GROUP.findall(pattern)))
 
 
-def readings_of(patterns: Mapping[str, Sequence[str]]) -> list[Reading]:
-    """Readings of patterns by the column that they read, the first pattern's in place "0"."""
+@cache
+def readings_of(message: tuple[str, ...], detail: tuple[str, ...], context: tuple[str, ...]) -> list[Reading]:
+    """Readings of the patterns of a record's message, DETAIL and CONTEXT, the first pattern's in place "0"."""
+    patterns = {"message": message, "detail": detail, "context": context}
     seen: dict[str, str] = {}
     readings = []
     for number, (source, pattern) in enumerate(

@@ -11,7 +11,7 @@ import polars as pl
 from pgtrace import registry
 from pgtrace.ingest.chunks import Chunk
 from pgtrace.ingest.redaction import redact, without_values
-from pgtrace.ingest.routing import FAILED, also_of, codes_of
+from pgtrace.ingest.routing import FAILED, also_of, codes_of, programs
 from pgtrace.ingest.unknown import UNKNOWN
 from pgtrace.logformat import LogFormat, Parsed, Reading
 from pgtrace.message import MessageType
@@ -167,8 +167,7 @@ def _read_within(
 
 def _of_server(records: pl.DataFrame) -> pl.Series:
     """What the server itself wrote, not another program whose log is read too."""
-    others = [message.program for message in registry.message_types().values() if message.program is not None]
-    return records.select(~pl.col("backend_type").is_in(others).fill_null(False)).to_series()
+    return records.select(~pl.col("backend_type").is_in(list(programs())).fill_null(False)).to_series()
 
 
 def _add_fingerprints(tables: dict[str, pl.DataFrame]) -> None:

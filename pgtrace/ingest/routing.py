@@ -39,9 +39,9 @@ def codes_of(records: pl.DataFrame) -> pl.Series:
         if where.len():
             own = rows if where.len() == rows.height else rows[where]
             found = found.scatter(where, _looked_up(own, severity, 0 if where.len() > _FEW else 1))
-    programs = _programs()
-    if rows["backend_type"].is_in(list(programs)).any():
-        program = rows["backend_type"].replace_strict(programs, default=None, return_dtype=pl.UInt8)
+    known = programs()
+    if rows["backend_type"].is_in(list(known)).any():
+        program = rows["backend_type"].replace_strict(known, default=None, return_dtype=pl.UInt8)
         found = program.zip_with(program.is_not_null(), found)
     return found
 
@@ -88,7 +88,7 @@ def _looked_up(rows: pl.DataFrame, severity: str | None, step: int) -> pl.Series
 
 
 @cache
-def _programs() -> dict[str, int]:
+def programs() -> dict[str, int]:
     """Types that read all that one program writes, by its backend_type."""
     types = registry.message_types().values()
     return {message.program: code for code, message in enumerate(types) if message.program is not None}
