@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from pgtrace.views import VIEWS
 if TYPE_CHECKING:
     import polars as pl
 
+    from pgtrace.analysis import Causes
     from pgtrace.ingest import SourceResult
     from pgtrace.ingest.reporter import Reporter
 
@@ -118,6 +119,30 @@ class LakeHandle:
 
         return run(self.connection, name, parameters)
 
+    def why(
+        self,
+        *,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        server: str | None = None,
+        fingerprint: str | None = None,
+        on_step: Callable[[str], None] | None = None,
+    ) -> Causes:
+        """Which background events go together with slow executions that started in a span; see docs/analysis.md.
+
+        ``fingerprint`` keeps what is about one query. Raises UsageError for a time that cannot be read.
+        """
+        from pgtrace.analysis import find_causes
+
+        return find_causes(
+            self.connection,
+            since=_time(since),
+            until=_time(until),
+            server=server,
+            fingerprint=fingerprint,
+            on_step=on_step,
+        )
+
     def audit(self) -> tuple[pl.DataFrame, list[str]]:
         """One row per source with its sums, and what is wrong with the parts: empty where all is well."""
         return self._lake.audit()
@@ -138,6 +163,12 @@ class LakeHandle:
         """Write ``pgtrace.duckdb``, the catalog for other DuckDB clients, where it is missing or out of date."""
         self._lake.refresh_catalog()
         return self._lake.catalog_path
+
+
+def _time(time: str | datetime | None) -> datetime | None:
+    from pgtrace.timespan import parse_time
+
+    return parse_time(time) if isinstance(time, str) else time
 
 
 def open_lake(path: str | Path = "lake") -> LakeHandle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pgtrace import lockwaits, walties, walviews
+from pgtrace import eventwindows, lockwaits, walties, walviews
 from pgtrace.schema import ORIGIN, Column, Table
 
 _BACKGROUND_EVENT = """
@@ -138,6 +138,7 @@ VIEWS = {
     **walties.VIEWS,
     **lockwaits.VIEWS,
     "background_event": f"{_BACKGROUND_EVENT}union all{walviews.BURST_EVENTS}",
+    **eventwindows.VIEWS,
 }
 
 VIEW_TABLES = {
@@ -172,4 +173,5 @@ VIEW_TABLES = {
         },
         time="started_at",
     ),
+    **eventwindows.VIEW_TABLES,
 }

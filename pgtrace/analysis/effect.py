@@ -1,0 +1,210 @@
+"""How much more often executions are slow in events than just outside of them, and how sure that is.
+
+The rate ratio is Mantel and Haenszel's over the events (J. Natl. Cancer Inst. 22, 1959): each is compared with its
+own surroundings, so that load that drifts does no harm. Its interval comes from a bootstrap over events. Its p-value
+comes from moving the whole train of events around the log: that keeps whatever is periodic, clustered or autocorrelated
+in either, and asks only whether they meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import erfc, exp, inf, sqrt
+
+import numpy as np
+
+from pgtrace.analysis.grid import Booleans, Counts, Floats, Integers
+from pgtrace.analysis.windows import Controls, Train
+
+#: below this number of events there is no interval worth the name
+FEWEST_EVENTS = 8
+#: as many as give the error to a few percent, fewer of many events
+_RESAMPLES, _FEWEST_RESAMPLES, _MOST_DRAWS = 999, 199, 200_000
+#: shifts tried at first, and where none of them reaches what was seen
+_SHIFTS, _MORE_SHIFTS = 999, 19_999
+#: events times shifts looked at in one go, and at most: bounds memory and time
+_BATCH, _MOST_LOOKUPS = 500_000, 10_000_000
+#: a statistic below this is no evidence of anything, and not worth a thousand shifts
+_UNREMARKABLE = 1.0
+#: shifts whose statistic is so many standard deviations below need no more shifts
+_FAR_AWAY, _SMALLEST_P = 7.0, 1e-6
+_Z95, _Z80 = 1.959964, 0.841621
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A rate ratio with its 95 % interval, of ``events`` that have executions inside and outside.
+
+    ``excess_s``: seconds beyond what the surroundings let expect. ``smallest_seen``: the ratio that would have been
+    seen four times out of five. ``slow_in`` and ``expected_in``: slow executions inside, and as many as expected.
+    """
+
+    events: int
+    ratio: float
+    low: float
+    high: float
+    p_value: float
+    excess_s: float
+    smallest_seen: float
+    slow_in: float
+    expected_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Per event (last axis): what it has inside, and what its surroundings have."""
+
+    base_in: Floats
+    base_out: Floats
+    slow_in: Floats
+    slow_out: Floats
+
+    @property
+    def usable(self) -> Booleans:
+        """Events with something to compare on both sides."""
+        return (self.base_in > 0) & (self.base_out > 0)
+
+    @property
+    def share(self) -> Floats:
+        """The part of an event's base that is inside; 0 where there is nothing to compare."""
+        total = np.where(self.usable, self.base_in + self.base_out, 1.0)
+        return np.where(self.usable, self.base_in / total, 0.0)
+
+    @property
+    def surplus(self) -> Floats:
+        """Slow executions inside beyond the event's share of all around it: 0 on average if there is no effect."""
+        return np.where(self.usable, self.slow_in - self.share * (self.slow_in + self.slow_out), 0.0)
+
+
+def tally(counts: Counts, train: Train, controls: Controls, shifts: Integers | None = None) -> Tally:
+    """Inside and outside of each event; with ``shifts``, one row for the train moved by each so many bins."""
+    moves = np.zeros(1, np.int64) if shifts is None else shifts
+    wraps = shifts is not None
+
+    def sums(edges: Floats, *pairs: tuple[Integers, Integers]) -> Floats:
+        full = np.concatenate((edges, edges[-1] + edges[1:])) if wraps else edges
+        parts = [full[end + moves[:, None]] - full[start + moves[:, None]] for start, end in pairs]
+        total: Floats = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return total
+
+    inside = (train.starts, train.ends)
+    outside = ((controls.before_from, controls.before_to), (controls.after_from, controls.after_to))
+    found = [sums(edges, *side) for edges in (counts.base, counts.slow) for side in ((inside,), outside)]
+    return Tally(*found) if wraps else Tally(*(rows[0] for rows in found))
+
+
+def measure(counts: Counts, train: Train, controls: Controls, seed: int = 0, with_p: bool = True) -> Effect:
+    """The effect of a train of events on what was counted; p is 1 where there is nothing to measure."""
+    seen = tally(counts, train, controls)
+    events = int(np.sum(seen.usable))
+    inside, outside = _weighted(seen)
+    ratio, error = _ratio(inside, outside, seed)
+    t = _student(events - 1)
+    excess, expected = _excess(counts, train, controls, seen)
+    sure = events >= 2 and ratio > 0 and error < inf
+    return Effect(
+        events=events,
+        ratio=ratio,
+        low=ratio * exp(-min(t * error, 50)) if sure else 0.0,
+        high=ratio * exp(min(t * error, 50)) if sure else inf,
+        p_value=_p_value(counts, train, controls, seed) if with_p and events else 1.0,
+        excess_s=excess,
+        smallest_seen=exp(min((t + _Z80) * error, 50)) if sure else inf,
+        slow_in=float(np.sum(seen.slow_in[seen.usable])),
+        expected_in=expected,
+    )
+
+
+def _weighted(seen: Tally) -> tuple[Floats, Floats]:
+    """Each event's part of the Mantel-Haenszel ratio: above and below the line."""
+    usable = seen.usable
+    share = seen.share[usable]
+    return seen.slow_in[usable] * (1 - share), seen.slow_out[usable] * share
+
+
+def _ratio(inside: Floats, outside: Floats, seed: int) -> tuple[float, float]:
+    """The ratio, and the standard error of its logarithm by a bootstrap over events."""
+    if not len(inside):
+        return 1.0, inf
+    # half an execution more on either side keeps the ratio finite where nothing was slow there
+    more = 0.5 * 0.5 / len(inside)
+    above, below = inside + more, outside + more
+    ratio = float(np.sum(above) / np.sum(below))
+    if len(inside) < 2:
+        return ratio, inf
+    weights = resampled(len(inside), seed)
+    logs = np.log((weights @ above) / (weights @ below))
+    return ratio, float(np.std(logs, ddof=1)) * sqrt(len(inside) / (len(inside) - 1))
+
+
+def resampled(events: int, seed: int) -> Floats:
+    """How often each event is drawn in each sample of a bootstrap: samples by events."""
+    samples = int(np.clip(_MOST_DRAWS // events, _FEWEST_RESAMPLES, _RESAMPLES))
+    drawn = np.random.default_rng(seed).multinomial(events, np.full(events, 1 / events), size=samples)
+    return drawn.astype(np.float64)
+
+
+def _student(freedom: int) -> float:
+    """The 97.5 % point of Student's t (Cornish and Fisher's expansion, within 1 % from 4 degrees of freedom on)."""
+    if freedom < 1:
+        return inf
+    z, v = _Z95, float(freedom)
+    terms = (z**3 + z) / (4 * v), (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    last = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    return z + sum(terms) + last
+
+
+def _excess(counts: Counts, train: Train, controls: Controls, seen: Tally) -> tuple[float, float]:
+    """Seconds over the threshold, and slow executions, inside: beyond, and as many as, the surroundings let expect."""
+    usable = seen.usable
+    over = tally(Counts(counts.base, counts.over_s, counts.over_s), train, controls)
+    weight = seen.share[usable]
+    base_out = float(np.sum(seen.base_out[usable] * weight))
+    if base_out == 0:
+        return 0.0, 0.0
+    base_in = float(np.sum(seen.base_in[usable]))
+    over_rate = float(np.sum(over.slow_out[usable] * weight)) / base_out
+    slow_rate = float(np.sum(seen.slow_out[usable] * weight)) / base_out
+    return float(np.sum(over.slow_in[usable])) - base_in * over_rate, base_in * slow_rate
+
+
+def _statistic(seen: Tally) -> Floats:
+    """How far the surpluses are from 0: by their own spread over the events or, of few events, by Poisson's."""
+    surplus = seen.surplus
+    if surplus.shape[-1] >= FEWEST_EVENTS:
+        spread = np.sum(surplus**2, axis=-1)
+    else:
+        spread = np.sum(seen.share * (1 - seen.share) * (seen.slow_in + seen.slow_out), axis=-1)
+    return np.asarray(np.sum(surplus, axis=-1) / np.sqrt(np.maximum(spread, 1e-12)))
+
+
+def _p_value(counts: Counts, train: Train, controls: Controls, seed: int) -> float:
+    """The share of shifts of the train, around the whole log, that look as bad as the train where it is."""
+    bins = len(counts.base) - 1
+    seen = float(_statistic(tally(counts, train, controls)))
+    if seen < _UNREMARKABLE:
+        return 0.5 * erfc(seen / sqrt(2))
+    rng = np.random.default_rng(seed)
+    found = _shifted(counts, train, controls, _drawn(rng, bins, _SHIFTS))
+    reached = int(np.sum(found >= seen - 1e-9))
+    if reached or bins <= _SHIFTS:
+        return (1 + reached) / (1 + len(found))
+    away = (seen - float(np.mean(found))) / max(float(np.std(found)), 1e-9)
+    if away > _FAR_AWAY or len(train) * _MORE_SHIFTS > _MOST_LOOKUPS:
+        # no shift comes near, or there are very many events: the tail of a normal distribution, and no boasting
+        return max(0.5 * erfc(away / sqrt(2)), _SMALLEST_P)
+    found = _shifted(counts, train, controls, _drawn(rng, bins, _MORE_SHIFTS))
+    return (1 + int(np.sum(found >= seen - 1e-9))) / (1 + len(found))
+
+
+def _drawn(rng: np.random.Generator, bins: int, wanted: int) -> Integers:
+    """Shifts, none twice and never 0."""
+    if bins - 1 <= wanted:
+        return np.arange(1, bins)
+    return 1 + rng.choice(bins - 1, size=wanted, replace=False)
+
+
+def _shifted(counts: Counts, train: Train, controls: Controls, shifts: Integers) -> Floats:
+    step = max(1, _BATCH // max(len(train), 1))
+    batches = [shifts[first : first + step] for first in range(0, len(shifts), step)]
+    return np.concatenate([_statistic(tally(counts, train, controls, batch)) for batch in batches])

@@ -1,0 +1,216 @@
+"""The executions of one server, read once out of the lake: counts, and the durations of the slow quarter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pgtrace.analysis.censoring import Facts, Logging, logging_of
+from pgtrace.analysis.grid import Booleans, Counts, Floats, Grid, Integers
+
+#: what counts as slow is decided later, between this quantile and the top
+_KEPT_FROM = 0.75
+#: what counts as slow: one in ten of the executions outside of the events
+SLOW_SHARE = 0.1
+#: more executions than this: quantiles are estimated (t-digest), not sorted out
+_EXACT_BELOW = 20_000_000
+#: fewer executions outside than this: slow is what it is over all the log
+_FEWEST_OUTSIDE = 50
+#: a query is compared if it runs outside at least so often, and at this share of its rate inside
+_FEWEST_COMPARED, _LEAST_RATE = 5, 0.2
+#: a gap this long with no execution at all: the log, or the server, was not there
+_ABSENT_S = 120.0
+
+_WHERE = """
+phase not in ('parse', 'bind') and server = $server
+and ($since is null or started_at >= $since) and ($until is null or started_at < $until)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    """Rows of bins (``cell_*``: shape, bin, executions) and of slow executions (``slow_*``), sorted by shape and bin.
+
+    ``shapes`` has, in the order of the numbers that stand for them: fingerprint, calls, total_ms, slow_ms (the 90th
+    percentile, or the logging threshold). ``usual`` is slow_ms as an array.
+    """
+
+    grid: Grid
+    logging: Logging
+    shapes: pl.DataFrame
+    usual: Floats
+    cell_shape: NDArray[np.int32]
+    cell_bin: NDArray[np.int32]
+    cell_calls: NDArray[np.int32]
+    slow_shape: NDArray[np.int32]
+    slow_bin: NDArray[np.int32]
+    slow_ms: NDArray[np.float32]
+    #: the slow rows by shape and duration
+    by_duration: Integers
+    #: where each shape's rows begin, and where the last one's end
+    cells_from: Integers
+    slow_from: Integers
+    observed: Booleans
+
+    def slow_s(self, thresholds: Floats) -> float:
+        """Seconds beyond what counts as slow, of all executions."""
+        over = np.maximum(self.slow_ms - thresholds[self.slow_shape], 0)
+        return float(np.sum(over, dtype=np.float64)) / 1000
+
+    def thresholds(self, inside: Booleans) -> Floats:
+        """What counts as slow per shape, in ms: the 90th percentile of the executions that start outside of these bins.
+
+        Where durations below a threshold are not logged, it is of those that are.
+        """
+        shapes = len(self.usual)
+        outside_calls = np.bincount(self.cell_shape, np.where(inside[self.cell_bin], 0, self.cell_calls), shapes)
+        kept = np.concatenate(([0], np.cumsum(~inside[self.slow_bin[self.by_duration]])))
+        first, last = kept[self.slow_from[:-1]], kept[self.slow_from[1:]]
+        wanted = np.minimum(np.floor(outside_calls * SLOW_SHARE).astype(np.int64), last - first - 1)
+        known = (outside_calls >= _FEWEST_OUTSIDE) & (last > first)
+        # the row with which so many of the shape's rows outside are reached, in order of duration
+        place = np.searchsorted(kept, last - wanted) - 1
+        found = np.where(known, self.slow_ms[self.by_duration[np.where(known, place, 0)]], self.usual)
+        return np.maximum(found.astype(np.float64), self.logging.from_ms)
+
+    def are_comparable(self, inside: Booleans) -> Booleans:
+        """Which shapes run outside of these bins too: what runs in the events alone is part of them."""
+        shapes = len(self.usual)
+        inside_calls = np.bincount(self.cell_shape, np.where(inside[self.cell_bin], self.cell_calls, 0), shapes)
+        outside_calls = np.bincount(self.cell_shape, self.cell_calls, shapes) - inside_calls
+        comparable = outside_calls >= _FEWEST_COMPARED
+        if self.logging.is_censored:  # more of what is slow says nothing of how much there is
+            return np.asarray(comparable)
+        bins_in, bins_out = int(np.sum(inside & self.observed)), int(np.sum(~inside & self.observed))
+        return np.asarray(comparable & (outside_calls * bins_in >= _LEAST_RATE * inside_calls * bins_out))
+
+    def counts(self, thresholds: Floats, shapes: Booleans | int | None = None) -> Counts:
+        """Counts of one shape (its number), of those marked, or of all; what is slow is each shape's own."""
+        cells, slow = self._rows(shapes)
+        bins = self.grid.bins
+        if self.logging.is_censored:
+            base = np.where(self._present(cells) if isinstance(shapes, int) else self.observed, self.grid.width_s, 0.0)
+        else:
+            base = self.calls(shapes)
+        over = self.slow_ms[slow] - thresholds[self.slow_shape[slow]]
+        place = self.slow_bin[slow]
+        slow_calls = np.bincount(place, over > 0, bins).astype(np.float64)
+        return Counts.of_bins(base, slow_calls, np.bincount(place, np.maximum(over, 0) / 1000, bins).astype(np.float64))
+
+    def calls(self, shapes: Booleans | int | None = None) -> Floats:
+        """Executions that started in each bin."""
+        cells, _ = self._rows(shapes)
+        return np.bincount(self.cell_bin[cells], self.cell_calls[cells], self.grid.bins).astype(np.float64)
+
+    def _rows(self, shapes: Booleans | int | None) -> tuple[slice | Booleans, slice | Booleans]:
+        """The rows of these shapes among the cells and among the slow executions."""
+        if shapes is None:
+            return slice(None), slice(None)
+        if isinstance(shapes, int):
+            return slice(*self.cells_from[shapes : shapes + 2]), slice(*self.slow_from[shapes : shapes + 2])
+        return shapes[self.cell_shape], shapes[self.slow_shape]
+
+    def _present(self, cells: slice | Booleans) -> Booleans:
+        """The bins of the time in which a shape was in use: not before its first execution, nor in long absences."""
+        bins = self.cell_bin[cells]
+        present = np.zeros(self.grid.bins, np.bool_)
+        if len(bins):
+            longest = max(600.0 / self.grid.width_s, 50 * float(np.median(np.diff(bins)))) if len(bins) > 1 else 1.0
+            present = _without_gaps(bins, self.grid.bins, longest)
+        return present & self.observed
+
+
+def _without_gaps(bins: NDArray[np.int32], count: int, longest: float) -> Booleans:
+    """Bins from the first to the last of ``bins`` but for gaps longer than ``longest``."""
+    change = np.zeros(count + 1, np.int64)
+    breaks = np.flatnonzero(np.diff(bins) > longest)
+    np.add.at(change, np.concatenate((bins[:1], bins[breaks + 1])), 1)
+    np.add.at(change, np.concatenate((bins[breaks], bins[-1:])) + 1, -1)
+    return np.asarray(np.cumsum(change)[:-1] > 0)
+
+
+def load(
+    connection: duckdb.DuckDBPyConnection, server: str, since: datetime | None, until: datetime | None
+) -> Executions | None:
+    """Read the executions of a server; None where there are fewer than two."""
+    bounds = {"server": server, "since": since, "until": until}
+    facts = logging_of(connection, bounds)
+    if facts is None:
+        return None
+    grid = Grid.over(facts.first_s, facts.last_s, facts.resolution_ms / 1000)
+    shapes = _shapes(connection, bounds, facts)
+    position = f"cast(floor((epoch_us(started_at) / 1e6 - {grid.origin_s!r}) / {grid.width_s!r}) as integer)"
+    rows = f"""
+        select cast(shape as integer) as shape, {position} as bin, %s
+        from statement
+        inner join pgtrace_shape on coalesce(statement.fingerprint, '') = pgtrace_shape.fingerprint
+        where {_WHERE} %s
+        order by 1, 2"""
+    connection.register("pgtrace_shape", shapes.select("shape", "fingerprint", "kept_ms"))
+    try:
+        calls = "cast(count(*) as integer) as calls"
+        cells = connection.sql(rows % (calls, "group by all"), params=bounds).pl()
+        duration = "cast(duration_ms as float) as duration_ms"
+        slow = connection.sql(rows % (duration, "and duration_ms >= kept_ms"), params=bounds).pl()
+    finally:
+        connection.unregister("pgtrace_shape")
+    return of_rows(grid, facts.logging, shapes.drop("kept_ms"), cells, slow)
+
+
+def of_rows(grid: Grid, logging: Logging, shapes: pl.DataFrame, cells: pl.DataFrame, slow: pl.DataFrame) -> Executions:
+    """From cells (shape, bin, calls) and slow executions (shape, bin, duration_ms), both sorted by shape and bin."""
+    bins = np.unique(cells["bin"].to_numpy())
+    usual_gap = float(np.median(np.diff(bins))) if len(bins) > 1 else 1.0
+    slow_shape, slow_ms = slow["shape"].to_numpy(), slow["duration_ms"].to_numpy()
+    return Executions(
+        grid=grid,
+        logging=logging,
+        shapes=shapes,
+        usual=shapes["slow_ms"].to_numpy().astype(np.float64),
+        cell_shape=cells["shape"].to_numpy(),
+        cell_bin=cells["bin"].to_numpy(),
+        cell_calls=cells["calls"].to_numpy(),
+        slow_shape=slow_shape,
+        slow_bin=slow["bin"].to_numpy(),
+        slow_ms=slow_ms,
+        by_duration=np.lexsort((slow_ms, slow_shape)),
+        cells_from=_begins(cells["shape"].to_numpy(), shapes.height),
+        slow_from=_begins(slow_shape, shapes.height),
+        observed=_without_gaps(bins, grid.bins, max(_ABSENT_S / grid.width_s, 50 * usual_gap)),
+    )
+
+
+def _begins(shape: NDArray[np.int32], shapes: int) -> Integers:
+    """Where each shape's rows begin among rows sorted by shape, and where the last one's end."""
+    return np.concatenate(([0], np.cumsum(np.bincount(shape, minlength=shapes)))).astype(np.int64)
+
+
+def _shapes(connection: duckdb.DuckDBPyConnection, bounds: Mapping[str, object], facts: Facts) -> pl.DataFrame:
+    """One row per shape, those with most time first; kept_ms and slow_ms are the quantiles to keep from, and slow."""
+    exact = facts.statements <= _EXACT_BELOW
+    quantiles = f"{'quantile_cont' if exact else 'approx_quantile'}(duration_ms, [{_KEPT_FROM}, {1 - SLOW_SHARE}])"
+    shapes: pl.DataFrame = connection.sql(
+        f"""
+        select coalesce(fingerprint, '') as fingerprint, count(*) as calls, sum(duration_ms) as total_ms,
+            {quantiles} as quantiles
+        from statement
+        where {_WHERE}
+        group by all
+        order by total_ms desc, fingerprint
+        """,
+        params=dict(bounds),
+    ).pl()
+    return (
+        shapes.with_columns(
+            pl.col("quantiles").list.get(0).alias("kept_ms"),
+            pl.max_horizontal(pl.col("quantiles").list.get(1), pl.lit(facts.logging.from_ms)).alias("slow_ms"),
+        )
+        .drop("quantiles")
+        .with_row_index("shape")
+    )

@@ -1,0 +1,152 @@
+"""One test: a kind of events against all queries of a server, or against one, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pgtrace.analysis.effect import Effect, measure
+from pgtrace.analysis.executions import Executions
+from pgtrace.analysis.grid import Booleans, Counts, Floats
+from pgtrace.analysis.kinds import Kind
+from pgtrace.analysis.windows import SHORTEST_CONTROL_S, Controls, Train, clipped, controls_of, marks
+
+#: queries looked at one by one: those with most time, if they ran this often
+_MOST_QUERIES, _FEWEST_CALLS = 20, 100
+#: what is slow in the surroundings is compared with must be this many executions to say how many times slower
+_FEWEST_SLOW = 3
+_LONGEST_GUARD_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A kind of events made ready: what is slow outside of it, the queries to compare, and the time to compare with."""
+
+    kind: Kind
+    thresholds: Floats
+    inside: Booleans
+    shapes: Booleans
+    guard: int
+    shortest: float
+
+    def controls(self, train: Train, bins: int) -> Controls:
+        """The surroundings of the events."""
+        return controls_of(train, bins, self.shortest, self.guard)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A test. ``shape`` is the number of the query, None for all; ``slow_ms`` is None where each query has its own."""
+
+    server: str
+    setting: Setting
+    shape: int | None
+    effect: Effect
+    slow_ms: float | None
+    #: seconds beyond what is slow, of all executions whenever they started
+    all_slow_s: float
+    times_slower: float | None = None
+    q_value: float = 1.0
+    verdict: str = ""
+    other: str | None = None
+    remark: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The events."""
+        return self.setting.kind
+
+    def counts(self, executions: Executions) -> Counts:
+        """What it counted: of its query, or of all that the events can concern."""
+        shapes = self.shape if self.shape is not None else self.setting.shapes
+        return executions.counts(self.setting.thresholds, shapes)
+
+
+def prepare(executions: Executions, kind: Kind) -> Setting:
+    """Find what is slow outside of the events."""
+    grid = executions.grid
+    inside = marks(kind.train, grid.bins)
+    usual = float(np.quantile(executions.slow_ms, 0.96)) / 1000 if len(executions.slow_ms) else 0.0
+    guard = int(np.ceil(min(usual, _LONGEST_GUARD_S) / grid.width_s))
+    thresholds = executions.thresholds(inside)
+    shapes = _shapes(executions, kind, inside)
+    return Setting(kind, thresholds, inside, shapes, guard, SHORTEST_CONTROL_S / grid.width_s)
+
+
+def _shapes(executions: Executions, kind: Kind, inside: Booleans) -> Booleans:
+    """The queries that the kind can concern, and that run outside of it too: the others cannot be compared."""
+    shapes = executions.are_comparable(inside)
+    if kind.only is not None:
+        shapes &= kind.only
+    if kind.without is not None:
+        shapes &= ~kind.without
+    return shapes
+
+
+def find_all(executions: Executions, server: str, kinds: Iterable[Kind]) -> list[Finding]:
+    """Test every kind against all queries and against each of those that matter most."""
+    calls = executions.shapes["calls"].to_numpy()
+    single = [number for number in range(len(calls)) if calls[number] >= _FEWEST_CALLS][:_MOST_QUERIES]
+    found = []
+    for kind in kinds:
+        setting = prepare(executions, kind)
+        allowed = setting.shapes
+        all_slow_s = executions.slow_s(setting.thresholds)
+        counts = executions.counts(setting.thresholds, allowed)
+        found.append(_test(executions, server, setting, None, counts, all_slow_s))
+        found += [
+            _test(executions, server, setting, number, executions.counts(setting.thresholds, number), all_slow_s)
+            for number in single
+            if allowed[number]
+        ]
+    return [finding for finding in found if finding.effect.events]
+
+
+def _test(
+    executions: Executions, server: str, setting: Setting, shape: int | None, counts: Counts, all_slow_s: float
+) -> Finding:
+    train, grid = setting.kind.train, executions.grid
+    used = np.flatnonzero(np.diff(counts.base))
+    if len(used):  # a query is looked at from its first execution to its last
+        first, last = int(used[0]), int(used[-1]) + 1
+        counts, train = counts.clipped(first, last), clipped(train, first, last)
+    bins = len(counts.base) - 1
+    effect = measure(counts, train, setting.controls(train, bins), seed=grid.bins)
+    slow_ms = None if shape is None else float(setting.thresholds[shape])
+    return Finding(server, setting, shape, effect, slow_ms, all_slow_s)
+
+
+def with_times_slower(executions: Executions, finding: Finding) -> Finding:
+    """How many times longer it takes: the durations inside and outside that equally many executions exceed."""
+    setting = finding.setting
+    controls = setting.controls(finding.kind.train, executions.grid.bins)
+    outside = marks(Train(controls.before_from, controls.before_to), executions.grid.bins)
+    outside |= marks(Train(controls.after_from, controls.after_to), executions.grid.bins)
+    allowed = setting.shapes
+    if finding.shape is not None:
+        allowed = np.arange(len(allowed)) == finding.shape
+    base = np.diff(finding.counts(executions).base)
+    base_in, base_out = float(base[setting.inside].sum()), float(base[outside].sum())
+    rows = allowed[executions.slow_shape]
+    times = executions.slow_ms[rows] / setting.thresholds[executions.slow_shape[rows]]
+    place = executions.slow_bin[rows]
+    slow_out = int(np.sum(times[outside[place]] > 1))
+    if slow_out < _FEWEST_SLOW or base_out == 0:
+        return finding
+    wanted = round(slow_out * base_in / base_out)
+    inside = np.sort(times[setting.inside[place]])[::-1]
+    known = _FEWEST_SLOW <= wanted < len(inside)
+    return replace(finding, times_slower=float(inside[wanted]) if known else None)
+
+
+def q_values(p_values: Floats) -> Floats:
+    """Benjamini and Hochberg's: the false discovery rate at which each test would be called significant."""
+    count = len(p_values)
+    order = np.argsort(p_values)[::-1]
+    ranks = np.arange(count, 0, -1)
+    falling = np.minimum.accumulate(p_values[order] * count / ranks)
+    found = np.empty(count)
+    found[order] = np.minimum(falling, 1.0)
+    return found
