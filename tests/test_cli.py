@@ -113,22 +113,6 @@ def test_sql_from_stdin(pgtrace: Run) -> None:
     assert pgtrace("sql", "--format", "csv", stdin=b"select 1 as one").stdout == b"one\r\n1\r\n"
 
 
-def test_a_report_is_one_csv_per_query(pgtrace: Run, tmp_path: Path) -> None:
-    pgtrace("ingest", LOG)
-    from pgtrace.query import queries
-
-    result = pgtrace("report", "--out", "out", "--since", "2026-11-24")
-    assert result.returncode == 0
-    assert {path.stem for path in (tmp_path / "out").iterdir()} == set(queries())
-    assert len(result.stdout.splitlines()) == len(queries())
-    with (tmp_path / "out" / "slow_queries.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(queries()["slow_queries"].columns)
-    only = pgtrace("report", "checkpoints", "--out", "some", "--since", "2027-01-01")
-    assert [path.name for path in (tmp_path / "some").iterdir()] == ["checkpoints.csv"]
-    assert b"0 rows" in only.stdout
-
-
 def test_audit_meets_and_fails_when_a_part_is_gone(pgtrace: Run, tmp_path: Path) -> None:
     pgtrace("ingest", LOG)
     assert pgtrace("audit").returncode == 0
