@@ -27,7 +27,7 @@ _FALSE_DISCOVERIES = 0.05
 #: an effect smaller than this is not worth a name
 _SMALLEST_RATIO = 1.1
 #: few events: how rare a coincidence must be, and how large, to be told of
-_COINCIDENCE_P, _COINCIDENCE_RATIO = 0.05, 1.5
+_COINCIDENCE_P, _COINCIDENCE_Q, _COINCIDENCE_RATIO = 0.05, 0.1, 1.5
 #: a smallest ratio to be seen above this says that the log could not show an effect
 _BLIND = 3.0
 #: other work that arrives with the events: so many times as many executions
@@ -48,16 +48,21 @@ def is_coincidence(finding: Finding) -> bool:
     return (
         finding.verdict == FEW_EVENTS
         and effect.p_value <= _COINCIDENCE_P
+        and finding.q_value <= _COINCIDENCE_Q
         and effect.ratio >= _COINCIDENCE_RATIO
         and effect.slow_in - effect.expected_in >= 3 * np.sqrt(effect.slow_in + 1)
     )
 
 
 def _with_q(findings: list[Finding]) -> list[Finding]:
-    """Processes and single queries are two families of tests: what is asked first is not drowned in the second."""
+    """Processes and single queries are families of tests apart, and so is what has too few events to be judged.
+
+    So what is asked first is not drowned in what is asked beside it.
+    """
     found = list(findings)
-    for of_queries in (False, True):
-        places = [place for place, one in enumerate(findings) if (one.shape is not None) is of_queries]
+    family = [(one.shape is not None, one.effect.events < FEWEST_EVENTS) for one in findings]
+    for wanted in set(family):
+        places = [place for place, one in enumerate(family) if one == wanted]
         values = q_values(np.asarray([findings[place].effect.p_value for place in places]))
         for place, q_value in zip(places, values, strict=True):
             found[place] = replace(findings[place], q_value=float(q_value))
