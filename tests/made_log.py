@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+
+from pgtrace.analysis.grid import Booleans, Floats
 
 START = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
@@ -22,7 +23,7 @@ class MadeLog:
         """A message of severity LOG."""
         self.lines.append((at, pid, text))
 
-    def statements(self, starts: Sequence[float], durations_ms: Sequence[float], sql: str, pid: int = 100) -> None:
+    def statements(self, starts: Floats, durations_ms: Floats, sql: str, pid: int = 100) -> None:
         """Executions, each logged when it ends."""
         for start, duration in zip(starts, durations_ms, strict=True):
             self.say(start + duration / 1000, f"duration: {duration:.3f} ms  statement: {sql}", pid)
@@ -47,15 +48,13 @@ class MadeLog:
         return path
 
 
-def steady(
-    rng: np.random.Generator, seconds: float, per_second: float, typical_ms: float
-) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def steady(rng: np.random.Generator, seconds: float, per_second: float, typical_ms: float) -> tuple[Floats, Floats]:
     """Starts and lognormal durations of executions that nothing slows down."""
     starts = np.sort(rng.uniform(0, seconds, rng.poisson(seconds * per_second)))
     return starts, typical_ms * rng.lognormal(0, 0.8, len(starts))
 
 
-def within(times: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def within(times: Floats, begins: Floats, ends: Floats) -> Booleans:
     """Which times are in one of the stretches, which are in order and apart."""
     place = np.searchsorted(begins, times, "right") - 1
     return (place >= 0) & (times < ends[np.maximum(place, 0)])

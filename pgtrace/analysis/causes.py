@@ -14,9 +14,11 @@ import polars as pl
 
 from pgtrace.analysis import verdicts, words
 from pgtrace.analysis.executions import Executions, load
-from pgtrace.analysis.finding import Finding, find_all, with_times_slower
+from pgtrace.analysis.finding import Finding, find_all
 from pgtrace.analysis.kinds import kinds_of, load_events
+from pgtrace.analysis.lags import lag_profile
 from pgtrace.analysis.recorded import Waits, lock_waits
+from pgtrace.analysis.slower import QUANTILES, Slower, slower
 
 #: columns of ``Causes.rows``
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -30,6 +32,9 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "fingerprint": pl.String,
     "query_text": pl.String,
     "times_slower": pl.Float64,
+    "p50_ratio": pl.Float64,
+    "p95_ratio": pl.Float64,
+    "p99_ratio": pl.Float64,
     "slow_ratio": pl.Float64,
     "slow_ratio_low": pl.Float64,
     "slow_ratio_high": pl.Float64,
@@ -46,6 +51,14 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "is_main": pl.Boolean,
 }
 
+#: columns of ``Causes.lags``
+LAGS: dict[str, pl.DataType | type[pl.DataType]] = {
+    **{name: SCHEMA[name] for name in ("server", "kind", "subject")},
+    "from_s": pl.Float64,
+    "to_s": pl.Float64,
+    **{name: SCHEMA[name] for name in ("slow_ratio", "slow_ratio_low", "slow_ratio_high")},
+    "slow_calls": pl.Int64,
+}
 #: which explanation is named first where several go on together: the one that the others follow from
 _FIRST = ("lock wait", "checkpoint", "restartpoint", "vacuum", "connection storm", "temporary files", "heavy query")
 _TIERS = {"recorded by the server": 0, "strong": 0, "moderate": 0, "one of several": 1, "coincides, too few events": 2}
@@ -56,9 +69,14 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Causes:
-    """``rows``: one per kind of events and query that was tested, best explanation first; ``facts`` about the log."""
+    """``rows``: one per kind of events and query that was tested, best explanation first.
+
+    ``lags``: for what is told, how often executions are slow by seconds from the beginning of events (see lags.py);
+    ``facts`` about the log.
+    """
 
     rows: pl.DataFrame
+    lags: pl.DataFrame
     facts: dict[str, Any]
 
     @property
@@ -90,6 +108,7 @@ def find_causes(
     ).pl()
     relations = dict(zip(texts["fingerprint"], texts["relations"].to_list(), strict=True))
     rows: list[dict[str, Any]] = []
+    profiles: list[dict[str, Any]] = []
     facts: dict[str, Any] = {"servers": [], "notes": []}
     for name in _servers(connection, server):
         tell(f"{name}: reading executions")
@@ -102,7 +121,7 @@ def find_causes(
         kinds = kinds_of(events, executions, relations)
         tell(f"{name}: testing {len(kinds)} kinds of events")
         findings = verdicts.judged(executions, find_all(executions, name, kinds))
-        findings = [_completed(executions, finding) for finding in findings]
+        profiles += [row for finding in findings for row in _profile(finding, executions)]
         waits = lock_waits(connection, name, since, until)
         rows += [_row(finding, executions) for finding in findings]
         rows += [_waits_row(name, one, executions) for one in waits]
@@ -111,7 +130,7 @@ def find_causes(
     ranked = _ranked(pl.DataFrame(rows, SCHEMA, orient="row"), texts)
     if fingerprint is not None:
         ranked = ranked.filter(fingerprint=fingerprint)
-    return Causes(ranked, _summed(facts))
+    return Causes(ranked, pl.DataFrame(profiles, LAGS, orient="row"), _summed(facts))
 
 
 def _servers(connection: duckdb.DuckDBPyConnection, server: str | None) -> list[str]:
@@ -121,16 +140,25 @@ def _servers(connection: duckdb.DuckDBPyConnection, server: str | None) -> list[
     return [name for (name,) in found]
 
 
-def _completed(executions: Executions, finding: Finding) -> Finding:
-    """With how many times slower it is, where that is going to be told."""
-    told = finding.verdict in (verdicts.ASSOCIATED, verdicts.NOT_SEPARABLE, verdicts.CLOCK)
-    return with_times_slower(executions, finding) if told or verdicts.is_coincidence(finding) else finding
+def _is_told(finding: Finding) -> bool:
+    """Whether there is something to tell, beyond that there is nothing."""
+    told = (verdicts.ASSOCIATED, verdicts.NOT_SEPARABLE, verdicts.CLOCK)
+    return finding.verdict in told or verdicts.is_coincidence(finding)
+
+
+def _profile(finding: Finding, executions: Executions) -> list[dict[str, Any]]:
+    """The lag profile of a finding about all queries."""
+    if finding.shape is not None or not _is_told(finding):
+        return []
+    about = {"server": finding.server, "kind": finding.kind.kind, "subject": finding.kind.subject}
+    return [{**about, **row} for row in lag_profile(executions, finding)]
 
 
 def _row(finding: Finding, executions: Executions) -> dict[str, Any]:
     effect, kind = finding.effect, finding.kind
     shape = None if finding.shape is None else executions.shapes["fingerprint"][finding.shape]
     lengths = kind.train.lengths
+    longer = slower(executions, finding) if _is_told(finding) else Slower(None, (None,) * len(QUANTILES))
     largest = np.sort(np.argsort(-lengths, kind="stable")[:_EXAMPLES])
     return {
         "verdict": finding.verdict,
@@ -140,7 +168,8 @@ def _row(finding: Finding, executions: Executions) -> dict[str, Any]:
         "kind": kind.kind,
         "subject": kind.subject,
         "fingerprint": shape,
-        "times_slower": finding.times_slower,
+        "times_slower": longer.times,
+        **dict(zip(("p50_ratio", "p95_ratio", "p99_ratio"), longer.at_quantile, strict=True)),
         "slow_ratio": effect.ratio,
         "slow_ratio_low": effect.low if isfinite(effect.high) else None,
         "slow_ratio_high": effect.high if isfinite(effect.high) else None,

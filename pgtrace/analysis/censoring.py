@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 
+from pgtrace.analysis.logsettings import LogSettings, log_settings
+
 #: the log is looked at in so many stretches of time, as the setting may have been changed
 _STRETCHES = 40
 #: a stretch with fewer executions says nothing
@@ -67,24 +69,31 @@ def logging_of(connection: duckdb.DuckDBPyConnection, bounds: Mapping[str, objec
         f"group by floor((epoch_us(started_at) - {first}) / {stretch})",
         dict(bounds),
     ).fetchall()
+    settings = log_settings(connection, bounds["server"])
     return Facts(
         statements=int(statements),
         first_s=first / 1e6,
         last_s=last / 1e6,
         logging=Logging(
-            from_ms=_threshold(rows),
+            from_ms=_threshold(rows, settings),
             resolution_ms=1000.0 if whole else 1.0,
-            is_sampled=_is_sampled(connection, bounds["server"]),
+            is_sampled=settings.is_sampled,
         ),
     )
 
 
-def _threshold(stretches: list[tuple[float, int]]) -> float:
+def _threshold(stretches: list[tuple[float, int]], settings: LogSettings) -> float:
     """The threshold in force or, where it was changed, the highest: above it nothing is missing."""
-    shortest = rounded_down(min(duration for duration, _ in stretches))
+    shortest = min(duration for duration, _ in stretches)
+    if settings.min_duration_ms and max(settings.min_duration_ms) == 0:
+        return 0.0  # known to log everything, so that nothing shorter happened
+    known = [value for value in settings.min_duration_ms if value <= shortest]
+    if max(known, default=0.0) > 0:
+        return max(*known, settings.whole_from_ms)
+    rounded = rounded_down(shortest)
     later = [rounded_down(duration) for duration, count in stretches if count >= _FEWEST]
-    raised = [found for found in later if found >= 2 * shortest and is_round(found)]
-    highest = max([shortest, *raised])
+    raised = [found for found in later if found >= 2 * rounded and is_round(found)]
+    highest = max([rounded, settings.whole_from_ms, *raised])
     return highest if highest >= _SHORTEST_THRESHOLD_MS else 0.0
 
 
@@ -100,21 +109,3 @@ def rounded_down(shortest_ms: float) -> float:
     candidates = [digit * power for digit in _ROUND if digit * power <= shortest_ms * 1.000001]
     nearest = max(candidates, default=shortest_ms)
     return float(nearest) if shortest_ms <= nearest * _JUST_ABOVE else shortest_ms
-
-
-def _is_sampled(connection: duckdb.DuckDBPyConnection, server: object) -> bool:
-    """Whether a sample of the executions is all that is logged, as far as settings are known."""
-    found = connection.execute(
-        """
-        select count(*) > 0
-        from (
-            select name, setting from setting where server = $server
-            union all
-            select parameter, value from server_event where server = $server and event = 'parameter_changed'
-        )
-        where name in ('log_statement_sample_rate', 'log_transaction_sample_rate')
-            and try_cast(setting as double) > 0 and try_cast(setting as double) < 1
-        """,
-        {"server": server},
-    ).fetchall()
-    return bool(found[0][0])

@@ -1,4 +1,4 @@
-"""The executions of one server, read once out of the lake: counts, and the durations of the slow quarter."""
+"""The executions of one server, read once out of the lake: counts, and the durations of the slower ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pgtrace.analysis.censoring import Facts, Logging, logging_of
 from pgtrace.analysis.grid import Booleans, Counts, Floats, Grid, Integers
 
-#: what counts as slow is decided later, between this quantile and the top
-_KEPT_FROM = 0.75
+#: what counts as slow is decided later, between this quantile and the top; of a short log more is kept
+_KEPT_FROM, _KEPT_FROM_SHORT, _SHORT = 0.75, 0.4, 2_000_000
 #: what counts as slow: one in ten of the executions outside of the events
 SLOW_SHARE = 0.1
 #: more executions than this: quantiles are estimated (t-digest), not sorted out
@@ -194,7 +194,8 @@ def _begins(shape: NDArray[np.int32], shapes: int) -> Integers:
 def _shapes(connection: duckdb.DuckDBPyConnection, bounds: Mapping[str, object], facts: Facts) -> pl.DataFrame:
     """One row per shape, those with most time first; kept_ms and slow_ms are the quantiles to keep from, and slow."""
     exact = facts.statements <= _EXACT_BELOW
-    quantiles = f"{'quantile_cont' if exact else 'approx_quantile'}(duration_ms, [{_KEPT_FROM}, {1 - SLOW_SHARE}])"
+    kept_from = _KEPT_FROM_SHORT if facts.statements <= _SHORT else _KEPT_FROM
+    quantiles = f"{'quantile_cont' if exact else 'approx_quantile'}(duration_ms, [{kept_from}, {1 - SLOW_SHARE}])"
     shapes: pl.DataFrame = connection.sql(
         f"""
         select coalesce(fingerprint, '') as fingerprint, count(*) as calls, sum(duration_ms) as total_ms,

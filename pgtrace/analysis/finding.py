@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from pgtrace.analysis.windows import SHORTEST_CONTROL_S, Controls, Train, clippe
 
 #: queries looked at one by one: those with most time, if they ran this often
 _MOST_QUERIES, _FEWEST_CALLS = 20, 100
-#: what is slow in the surroundings is compared with must be this many executions to say how many times slower
-_FEWEST_SLOW = 3
 _LONGEST_GUARD_S = 2.0
 
 
@@ -47,7 +45,6 @@ class Finding:
     slow_ms: float | None
     #: seconds beyond what is slow, of all executions whenever they started
     all_slow_s: float
-    times_slower: float | None = None
     q_value: float = 1.0
     verdict: str = ""
     other: str | None = None
@@ -116,29 +113,6 @@ def _test(
     effect = measure(counts, train, setting.controls(train, bins), seed=grid.bins)
     slow_ms = None if shape is None else float(setting.thresholds[shape])
     return Finding(server, setting, shape, effect, slow_ms, all_slow_s)
-
-
-def with_times_slower(executions: Executions, finding: Finding) -> Finding:
-    """How many times longer it takes: the durations inside and outside that equally many executions exceed."""
-    setting = finding.setting
-    controls = setting.controls(finding.kind.train, executions.grid.bins)
-    outside = marks(Train(controls.before_from, controls.before_to), executions.grid.bins)
-    outside |= marks(Train(controls.after_from, controls.after_to), executions.grid.bins)
-    allowed = setting.shapes
-    if finding.shape is not None:
-        allowed = np.arange(len(allowed)) == finding.shape
-    base = np.diff(finding.counts(executions).base)
-    base_in, base_out = float(base[setting.inside].sum()), float(base[outside].sum())
-    rows = allowed[executions.slow_shape]
-    times = executions.slow_ms[rows] / setting.thresholds[executions.slow_shape[rows]]
-    place = executions.slow_bin[rows]
-    slow_out = int(np.sum(times[outside[place]] > 1))
-    if slow_out < _FEWEST_SLOW or base_out == 0:
-        return finding
-    wanted = round(slow_out * base_in / base_out)
-    inside = np.sort(times[setting.inside[place]])[::-1]
-    known = _FEWEST_SLOW <= wanted < len(inside)
-    return replace(finding, times_slower=float(inside[wanted]) if known else None)
 
 
 def q_values(p_values: Floats) -> Floats:
