@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_log import MadeLog, steady, within
 
 import pgtrace
-from pgtrace.analysis.causes import SCHEMA
+from pgtrace.analysis.causerows import SCHEMA
 from pgtrace.analysis.censoring import rounded_down
 from pgtrace.analysis.executions import load
 from pgtrace.analysis.finding import q_values
