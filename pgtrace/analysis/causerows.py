@@ -152,18 +152,21 @@ def ranked(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
             pl.when(pl.col("tier") == 1)
             .then(pl.col("family").replace_strict({name: at for at, name in enumerate(_FIRST)}, default=len(_FIRST)))
             .otherwise(0)
-            .alias("first")
+            .alias("first"),
+            pl.max("excess_s").over("server", "family", "tier", "of_query", "fingerprint").alias("family_s"),
         )
         .sort(
             "of_query",
             "tier",
             "first",
+            "family_s",
+            pl.col("verdict") == verdicts.RECORDED,  # what the server wrote down goes before what was worked out
             "excess_s",
             "server",
             "kind",
             "subject",
             "fingerprint",
-            descending=[False, False, False, True, False, False, False, False],
+            descending=[False, False, False, True, True, True, False, False, False, False],
             nulls_last=True,
         )
     )

@@ -48,6 +48,8 @@ class Effect:
     smallest_seen: float
     slow_in: float
     expected_in: float
+    #: events with something to compare with on both sides: not at the edge of the log
+    between: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,13 @@ def measure(counts: Counts, train: Train, controls: Controls, seed: int = 0, wit
         smallest_seen=exp(min((t + _Z80) * error, 50)) if sure else inf,
         slow_in=float(np.sum(seen.slow_in[seen.usable])),
         expected_in=expected,
+        between=_between(counts, controls),
     )
+
+
+def _between(counts: Counts, controls: Controls) -> int:
+    before = counts.base[controls.before_to] > counts.base[controls.before_from]
+    return int(np.sum(before & (counts.base[controls.after_to] > counts.base[controls.after_from])))
 
 
 def _weighted(seen: Tally) -> tuple[Floats, Floats]:

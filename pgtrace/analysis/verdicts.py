@@ -50,6 +50,8 @@ def is_coincidence(finding: Finding) -> bool:
         and effect.p_value <= _COINCIDENCE_P
         and finding.q_value <= _COINCIDENCE_Q
         and effect.ratio >= _COINCIDENCE_RATIO
+        # what only has a before or an after may be the log's beginning, or its end
+        and effect.between > effect.events / 2
         and effect.slow_in - effect.expected_in >= 3 * np.sqrt(effect.slow_in + 1)
     )
 
