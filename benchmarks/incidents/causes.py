@@ -85,7 +85,7 @@ CAUSES: dict[str, Cause] = {
         (("backend", "lock wait"),),
         load=Load(clients=24),
     ),
-    "temp-files": Cause("temporary files", bursts.sorts, (("backend", "temporary files"), _HEAVY_QUERY)),
+    "temp-files": Cause("temporary files", bursts.sorts, (("backend", "temporary files"), _HEAVY_QUERY), processors=1),
     "connection-storm": Cause(
         "connection storm",
         bursts.connections,

@@ -98,7 +98,7 @@ def finding_row(finding: Finding, executions: Executions) -> dict[str, Any]:
         "slow_ratio_low": effect.low if isfinite(effect.high) else None,
         "slow_ratio_high": effect.high if isfinite(effect.high) else None,
         "excess_s": effect.excess_s,
-        "excess_pct": _share(effect.excess_s, finding.all_slow_s),
+        "excess_pct": _share(effect.excess_s, finding.setting.all_slow_s),
         "events": effect.events,
         "p_value": effect.p_value,
         "q_value": finding.q_value,

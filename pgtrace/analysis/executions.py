@@ -58,9 +58,11 @@ class Executions:
     slow_from: Integers
     observed: Booleans
 
-    def slow_s(self, thresholds: Floats) -> float:
-        """Seconds beyond what counts as slow, of all executions."""
+    def slow_s(self, thresholds: Floats, shapes: Booleans | None = None) -> float:
+        """Seconds beyond what counts as slow, of all executions or those of the shapes that are marked."""
         over = np.maximum(self.slow_ms - thresholds[self.slow_shape], 0)
+        if shapes is not None:
+            over = over[shapes[self.slow_shape]]
         return float(np.sum(over, dtype=np.float64)) / 1000
 
     def thresholds(self, inside: Booleans) -> Floats:

@@ -26,6 +26,8 @@ class Setting:
     thresholds: Floats
     inside: Booleans
     shapes: Booleans
+    #: seconds beyond what is slow, of all executions that are not the events themselves, whenever they started
+    all_slow_s: float
     guard: int
     shortest: float
 
@@ -43,8 +45,6 @@ class Finding:
     shape: int | None
     effect: Effect
     slow_ms: float | None
-    #: seconds beyond what is slow, of all executions whenever they started
-    all_slow_s: float
     q_value: float = 1.0
     verdict: str = ""
     other: str | None = None
@@ -68,18 +68,14 @@ def prepare(executions: Executions, kind: Kind) -> Setting:
     usual = float(np.quantile(executions.slow_ms, 0.96)) / 1000 if len(executions.slow_ms) else 0.0
     guard = int(np.ceil(min(usual, _LONGEST_GUARD_S) / grid.width_s))
     thresholds = executions.thresholds(inside)
-    shapes = _shapes(executions, kind, inside)
-    return Setting(kind, thresholds, inside, shapes, guard, SHORTEST_CONTROL_S / grid.width_s)
-
-
-def _shapes(executions: Executions, kind: Kind, inside: Booleans) -> Booleans:
-    """The queries that the kind can concern, and that run outside of it too: the others cannot be compared."""
+    # what runs in the events alone cannot be compared, and the events themselves are not their victims
     shapes = executions.are_comparable(inside)
-    if kind.only is not None:
-        shapes &= kind.only
     if kind.without is not None:
         shapes &= ~kind.without
-    return shapes
+    slow_s = executions.slow_s(thresholds, shapes)
+    if kind.only is not None:
+        shapes = shapes & kind.only
+    return Setting(kind, thresholds, inside, shapes, slow_s, guard, SHORTEST_CONTROL_S / grid.width_s)
 
 
 def find_all(executions: Executions, server: str, kinds: Iterable[Kind]) -> list[Finding]:
@@ -90,20 +86,17 @@ def find_all(executions: Executions, server: str, kinds: Iterable[Kind]) -> list
     for kind in kinds:
         setting = prepare(executions, kind)
         allowed = setting.shapes
-        all_slow_s = executions.slow_s(setting.thresholds)
         counts = executions.counts(setting.thresholds, allowed)
-        found.append(_test(executions, server, setting, None, counts, all_slow_s))
+        found.append(_test(executions, server, setting, None, counts))
         found += [
-            _test(executions, server, setting, number, executions.counts(setting.thresholds, number), all_slow_s)
+            _test(executions, server, setting, number, executions.counts(setting.thresholds, number))
             for number in single
             if allowed[number]
         ]
     return [finding for finding in found if finding.effect.events]
 
 
-def _test(
-    executions: Executions, server: str, setting: Setting, shape: int | None, counts: Counts, all_slow_s: float
-) -> Finding:
+def _test(executions: Executions, server: str, setting: Setting, shape: int | None, counts: Counts) -> Finding:
     train, grid = setting.kind.train, executions.grid
     used = np.flatnonzero(np.diff(counts.base))
     if len(used):  # a query is looked at from its first execution to its last
@@ -112,7 +105,7 @@ def _test(
     bins = len(counts.base) - 1
     effect = measure(counts, train, setting.controls(train, bins), seed=grid.bins)
     slow_ms = None if shape is None else float(setting.thresholds[shape])
-    return Finding(server, setting, shape, effect, slow_ms, all_slow_s)
+    return Finding(server, setting, shape, effect, slow_ms)
 
 
 def q_values(p_values: Floats) -> Floats:
