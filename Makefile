@@ -23,8 +23,10 @@ check: $(READY)
 	$(BIN)/sqlfluff lint --processes 0 queries
 
 bench: $(READY)
-	$(BIN)/python benchmarks/ingest_speed.py
-	$(BIN)/python benchmarks/wal_speed.py
+	$(BIN)/python -m benchmarks.ingest_speed
+	$(BIN)/python -m benchmarks.wal_speed
+	$(BIN)/python -m benchmarks.why_speed
+	$(BIN)/python -m benchmarks.validity
 
 docs: $(READY)
 	$(BIN)/python -m pgtrace.docs

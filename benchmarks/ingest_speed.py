@@ -1,6 +1,6 @@
 """How fast is a log read, and in how much memory? pgtrace against pgBadger, whole processes, in one run.
 
-    python benchmarks/ingest_speed.py [--size 1GB] [--rival-size 64MB] [--runs 3]
+    python -m benchmarks.ingest_speed [--size 1GB] [--rival-size 64MB] [--runs 3]
 
 Both read a log made from sample_logs (see make_log.py) on the same machine, one after the other; pgBadger with two
 processes (-j 2) reads a shorter one, since its rate does not depend on the size. Prints MB/s (10⁶ bytes), the peak
@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from make_log import make_log
-
+from benchmarks.make_log import make_log
 from pgtrace.units import size_parse
 
 BASE = Path(__file__).parent.parent / "sample_logs" / "pg15-mixed" / "postgresql.log"

@@ -1,6 +1,6 @@
 """A log of a chosen size from a real one: repeated, each copy later than the last and with other constants in its SQL.
 
-python benchmarks/make_log.py sample_logs/pg15-mixed/postgresql.log 1GB out.log
+python -m benchmarks.make_log sample_logs/pg15-mixed/postgresql.log 1GB out.log
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast is WAL read, as text and as segments? pgtrace against pg_waldump writing the same text, in one run.
 
-    python benchmarks/wal_speed.py [--seconds 40] [--runs 3]
+    python -m benchmarks.wal_speed [--seconds 40] [--runs 3]
 
 A server of its own (initdb and pgbench, on the PATH or under /usr/lib/postgresql) makes the WAL. Prints records per
 second, the peak resident memory of the largest process, and the ratio to pg_waldump.
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from ingest_speed import Run, run
+from benchmarks.ingest_speed import Run, run
 
 #: who owns the server where this runs as root
 OWNER = "postgres"

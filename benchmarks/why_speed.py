@@ -1,6 +1,6 @@
 """How long ``pgtrace why`` takes over a day of ten million executions, and how much memory.
 
-python benchmarks/why_speed.py [EXECUTIONS] [FOLDER]
+python -m benchmarks.why_speed [EXECUTIONS] [FOLDER]
 
 The log is made: 30 shapes of queries, a checkpoint every five minutes in which they are slower, autovacuum, temporary
 files, waits for locks and connections; it is ingested as any other log, then ``why`` is timed as a program of its own.

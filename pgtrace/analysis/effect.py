@@ -101,7 +101,7 @@ def measure(counts: Counts, train: Train, controls: Controls, seed: int = 0, wit
     events = int(np.sum(seen.usable))
     inside, outside = _weighted(seen)
     ratio, error = _ratio(inside, outside, seed)
-    t = _student(events - 1)
+    t = student_95(events - 1)
     excess, expected = _excess(counts, train, controls, seen)
     sure = events >= 2 and ratio > 0 and error < inf
     return Effect(
@@ -152,7 +152,7 @@ def resampled(events: int, seed: int) -> Floats:
     return drawn.astype(np.float64)
 
 
-def _student(freedom: int) -> float:
+def student_95(freedom: int) -> float:
     """The 97.5 % point of Student's t (Cornish and Fisher's expansion, within 1 % from 4 degrees of freedom on)."""
     if freedom < 1:
         return inf

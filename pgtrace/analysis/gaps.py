@@ -29,6 +29,8 @@ class Gaps:
 
     ratio: Floats
     low: Floats
+    #: how often executions are slow in the events, by how often in the quieter half of the gaps; surely at least
+    inside_low: float
 
     @property
     def elevated(self) -> float:
@@ -55,4 +57,12 @@ def gaps_of(counts: Counts, train: Train, guard: int, seed: int = 0) -> Gaps | N
     weights = resampled(len(starts), seed)
     logs = np.log((weights @ slow + 0.5) / (weights @ expected + 0.5))
     seen = np.log((slow.sum(axis=0) + 0.5) / (expected.sum(axis=0) + 0.5))
-    return Gaps(np.exp(seen), np.exp(seen - _SURE * np.std(logs, axis=0)))
+    quiet = np.argsort(seen)[: PARTS // 2]
+    quiet_base, quiet_slow = base[:, quiet].sum(axis=1), slow[:, quiet].sum(axis=1)
+    events = Train(train.starts[:-1][wide], train.ends[:-1][wide])
+    base_in, slow_in = (edges[events.ends] - edges[events.starts] for edges in (counts.base, counts.slow))
+    inside = np.log(
+        (weights @ slow_in + 0.5) * (weights @ quiet_base) / ((weights @ quiet_slow + 0.5) * (weights @ base_in))
+    )
+    inside_low = float(np.exp(np.mean(inside) - _SURE * np.std(inside)))
+    return Gaps(np.exp(seen), np.exp(seen - _SURE * np.std(logs, axis=0)), inside_low)

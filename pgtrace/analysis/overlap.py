@@ -12,10 +12,10 @@ from math import exp, inf
 
 import numpy as np
 
+from pgtrace.analysis.effect import student_95
 from pgtrace.analysis.grid import Booleans, Counts, Floats, Integers
 from pgtrace.analysis.windows import Train, marks
 
-_Z95 = 1.959964
 _ROUNDS = 40
 #: time in which a kind goes on without the other must let us expect so many slow executions, and be such a share of it
 _FEWEST_SLOW, _LEAST_SHARE = 5.0, 0.1
@@ -50,7 +50,9 @@ def set_apart(counts: Counts, trains: list[Train], block: int) -> list[Apart]:
     block = max(block, -(-bins // _MOST_BLOCKS))
     going_on = np.stack([marks(train, bins) for train in trains])
     base, slow = np.diff(counts.base), np.diff(counts.slow)
-    ratios, errors = _regression(*_cells(base, slow, going_on, block))
+    cells = _cells(base, slow, going_on, block)
+    ratios, errors = _regression(*cells)
+    t = student_95(len(np.unique(cells[2])) - 1)
     rate = float(np.sum(slow)) / max(float(np.sum(base)), 1e-9)
     results = []
     for number, on in enumerate(going_on):
@@ -62,8 +64,8 @@ def set_apart(counts: Counts, trains: list[Train], block: int) -> list[Apart]:
         results.append(
             Apart(
                 ratio=exp(log_ratio),
-                low=exp(max(log_ratio - _Z95 * error, -50.0)) if error < inf else 0.0,
-                high=exp(min(log_ratio + _Z95 * error, 50.0)) if error < inf else inf,
+                low=exp(max(log_ratio - t * error, -50.0)) if error < inf else 0.0,
+                high=exp(min(log_ratio + t * error, 50.0)) if error < inf else inf,
                 alone=alone / own if own else 0.0,
                 expected_alone=alone * rate,
                 with_most=int(np.argmax(shared)),

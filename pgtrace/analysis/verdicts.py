@@ -30,6 +30,8 @@ _SMALLEST_RATIO = 1.1
 _COINCIDENCE_P, _COINCIDENCE_Q, _COINCIDENCE_RATIO = 0.05, 0.1, 1.5
 #: a smallest ratio to be seen above this says that the log could not show an effect
 _BLIND = 3.0
+#: of a clock without an effect: so many times as often slow in a part of the gaps, and in the events
+_CLOCK_RATIO = 1.3
 #: other work that arrives with the events: so many times as many executions
 _MORE_WORK = 1.25
 
@@ -74,7 +76,7 @@ def _with_q(findings: list[Finding]) -> list[Finding]:
 def _alone(executions: Executions, finding: Finding) -> str:
     effect, train = finding.effect, finding.kind.train
     resolution_s = executions.logging.resolution_ms / 1000
-    if resolution_s >= 1 and float(np.median(train.lengths)) * executions.grid.width_s < 2 * resolution_s:
+    if resolution_s >= 1 and float(np.median(train.lengths)) * executions.grid.width_s <= 2 * resolution_s:
         return COARSE
     if effect.events < FEWEST_EVENTS:
         return FEW_EVENTS
@@ -85,11 +87,17 @@ def _alone(executions: Executions, finding: Finding) -> str:
 
 def _against_clock(executions: Executions, finding: Finding) -> Finding:
     """Whether the gaps look like the events, or other work comes with them, as what a clock starts would."""
-    if finding.verdict != ASSOCIATED:
+    regular = is_regular(finding.kind.train)
+    if finding.verdict != ASSOCIATED and not (finding.verdict == NO_EFFECT and regular):
         return finding
     setting = finding.setting
-    gaps = gaps_of(finding.counts(executions), finding.kind.train, setting.guard)
-    regular = is_regular(finding.kind.train)
+    counts = finding.counts(executions)
+    gaps = gaps_of(counts, finding.kind.train, setting.guard)
+    if finding.verdict == NO_EFFECT:  # slow before the events as well as in them hides that they are slow
+        if gaps is None or gaps.elevated < _CLOCK_RATIO or gaps.inside_low < _CLOCK_RATIO:
+            return finding
+        remark = f"executions are slow in a part of the gaps too ({gaps.elevated:.1f} times as often as in the rest)"
+        return replace(finding, verdict=CLOCK, remark=remark)
     if gaps is not None and gaps.elevated > 1 + 0.25 * (finding.effect.ratio - 1):
         when = "in the gaps between the events too" if regular else "before the events begin"
         return replace(
@@ -134,7 +142,7 @@ def _set_apart(executions: Executions, findings: list[Finding], result: list[Fin
     allowed = np.logical_and.reduce([findings[place].setting.shapes for place in places])
     counts = executions.counts(executions.usual, shape if shape is not None else allowed)
     spacing = max(float(np.median(np.diff(kind.train.starts))) for kind in kinds)
-    apart = set_apart(counts, [kind.train for kind in kinds], int(3 * spacing) + 1)
+    apart = set_apart(counts, [kind.train for kind in kinds], int(spacing) + 1)
     for place, one in zip(places, apart, strict=True):
         finding, other = findings[place], kinds[one.with_most]
         # what has an effect with the others held equal stands; what has time of its own and none there does not
