@@ -13,6 +13,8 @@ from pgtrace.schema import Column, Table
 
 #: what is logged as a moment may matter for this long
 _AFTERMATH = "interval 10 seconds"
+#: a vacuum or analyze shorter than this is left out
+_SHORTEST_VACUUM = "interval 100 milliseconds"
 #: full page images come mostly this soon after the redo point, which is where a checkpoint begins
 _SINCE_REDO = "interval 30 seconds"
 #: a connection storm: so many connections within a second, and so many times the server's usual second
@@ -58,10 +60,12 @@ select server, process,
             then 'full page image burst'
         else kind end,
     started_at,
-    case when ended_at > started_at then ended_at else started_at + {_AFTERMATH} end,
+    case when ended_at > started_at or kind in ('vacuum', 'analyze') then ended_at else started_at + {_AFTERMATH} end,
     relation, null, magnitude, unit, detail
 from background_event
 where kind not in ('checkpoint', 'restartpoint', 'lock wait', 'temporary file') and started_at is not null
+    -- the many vacuums of tiny tables are over before they could be in anyone's way
+    and not (kind in ('vacuum', 'analyze') and ended_at < started_at + {_SHORTEST_VACUUM})
     -- a vacuum that was skipped or given up does nothing any more
     and not (kind like '% skipped' or kind like '% canceled')
 union all

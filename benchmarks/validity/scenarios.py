@@ -74,7 +74,7 @@ def planted(
         found = executions(run, from_ms)
         finding = of_all(judge(found, {"made": train}), "made")
         # what the same executions would have been without the effect
-        limit = dict(zip(found.shapes["fingerprint"], finding.setting.thresholds, strict=True))
+        limit = dict(zip(found.shapes["fingerprint"], finding.thresholds, strict=True))
         limits = np.asarray([limit.get(f"q{shape}", np.inf) for shape in range(int(base.shapes.max()) + 1)])
         place = within(base.starts, train)
         inside_with += int(np.sum(run.durations[place] > limits[run.shapes[place]]))

@@ -177,7 +177,17 @@ def ranked(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     subject = texts.select(pl.col("fingerprint").alias("subject"), pl.col("query_text").alias("subject_text"))
     return (
         ordered.with_columns(doing.is_first_distinct().alias("is_main"))
-        .sort("tier", ~pl.col("is_main"), "of_query", maintain_order=True)
+        .with_columns(pl.when("is_main").then("family_s").alias("main_s"))
+        .sort(
+            "tier",
+            "first",
+            ~pl.col("is_main"),
+            "main_s",
+            "of_query",
+            descending=[False, False, False, True, False],
+            nulls_last=True,
+            maintain_order=True,
+        )
         .drop("query_text")
         .join(text.rename({"text": "query_text"}), on="fingerprint", how="left", maintain_order="left")
         .join(subject, on="subject", how="left", maintain_order="left")

@@ -18,10 +18,12 @@ from pgtrace.analysis.grid import Booleans, Counts, Floats, Grid, Integers
 _KEPT_FROM, _KEPT_FROM_SHORT, _SHORT = 0.75, 0.4, 2_000_000
 #: what counts as slow: one in ten of the executions outside of the events
 SLOW_SHARE = 0.1
+#: and very slow: an effect may sit in the tail alone
+VERY_SLOW_SHARE = 0.01
 #: more executions than this: quantiles are estimated (t-digest), not sorted out
 _EXACT_BELOW = 20_000_000
 #: fewer executions outside than this: slow is what it is over all the log
-_FEWEST_OUTSIDE = 50
+_FEWEST_OUTSIDE, _FEWEST_OF_EXTREMES = 50, 200
 #: a query is compared if it runs outside at least so often, and at this share of its rate inside
 _FEWEST_COMPARED, _LEAST_RATE = 5, 0.2
 #: a gap this long with no execution at all: the log, or the server, was not there
@@ -70,15 +72,23 @@ class Executions:
 
         Where durations below a threshold are not logged, it is of those that are.
         """
+        return self._slowest(inside, SLOW_SHARE, _FEWEST_OUTSIDE, self.usual)
+
+    def extremes(self, inside: Booleans) -> Floats:
+        """What counts as very slow: the 99th percentile; infinite where too few executions start outside."""
+        return self._slowest(inside, VERY_SLOW_SHARE, _FEWEST_OF_EXTREMES, np.full(len(self.usual), np.inf))
+
+    def _slowest(self, inside: Booleans, share: float, fewest: int, otherwise: Floats) -> Floats:
+        """The duration that this share of the executions outside exceeds; ``otherwise`` of fewer than ``fewest``."""
         shapes = len(self.usual)
         outside_calls = np.bincount(self.cell_shape, np.where(inside[self.cell_bin], 0, self.cell_calls), shapes)
         kept = np.concatenate(([0], np.cumsum(~inside[self.slow_bin[self.by_duration]])))
         first, last = kept[self.slow_from[:-1]], kept[self.slow_from[1:]]
-        wanted = np.minimum(np.floor(outside_calls * SLOW_SHARE).astype(np.int64), last - first - 1)
-        known = (outside_calls >= _FEWEST_OUTSIDE) & (last > first)
+        wanted = np.minimum(np.floor(outside_calls * share).astype(np.int64), last - first - 1)
+        known = (outside_calls >= fewest) & (last > first)
         # the row with which so many of the shape's rows outside are reached, in order of duration
         place = np.searchsorted(kept, last - wanted) - 1
-        found = np.where(known, self.slow_ms[self.by_duration[np.where(known, place, 0)]], self.usual)
+        found = np.where(known, self.slow_ms[self.by_duration[np.where(known, place, 0)]], otherwise)
         return np.maximum(found.astype(np.float64), self.logging.from_ms)
 
     def are_comparable(self, inside: Booleans) -> Booleans:

@@ -28,9 +28,10 @@ def lock_waits(
     """Waits by query, the one for all queries first; empty where none was logged (log_lock_waits)."""
     rows = connection.execute(
         """
-        select fingerprint, count(*), sum(waited_ms) / 1000, max(waited_ms) / 1000, mode(mode),
-            arg_max(object, waited_ms),
-            mode(holder_pids[1]), list(epoch_us(waiting_since) order by waited_ms desc, waiting_since)[1:3]
+        select fingerprint, count(*), sum(waited_ms) / 1000, max(waited_ms) / 1000, mode(mode order by mode),
+            first(object order by waited_ms desc, waiting_since, object),
+            mode(holder_pids[1] order by holder_pids[1]),
+            list(epoch_us(waiting_since) order by waited_ms desc, waiting_since)[1:3]
         from whole_lock_wait
         where server = $server and waited_ms is not null
             and ($since is null or heard_at >= $since) and ($until is null or waiting_since < $until)

@@ -39,7 +39,7 @@ def slower(executions: Executions, finding: Finding) -> Slower:
     base_in, base_out = float(base[setting.inside].sum()), float(base[outside].sum())
     allowed = setting.shapes if finding.shape is None else np.arange(len(setting.shapes)) == finding.shape
     rows = allowed[executions.slow_shape]
-    times = executions.slow_ms[rows] / setting.thresholds[executions.slow_shape[rows]]
+    times = executions.slow_ms[rows] / finding.thresholds[executions.slow_shape[rows]]
     place = executions.slow_bin[rows]
     inside_times = np.sort(times[setting.inside[place]])[::-1]
     outside_times = np.sort(times[outside[place]])[::-1]

@@ -11,7 +11,7 @@ from pgtrace.analysis.executions import Executions
 from pgtrace.analysis.finding import Finding, q_values
 from pgtrace.analysis.gaps import gaps_of
 from pgtrace.analysis.grid import Counts
-from pgtrace.analysis.overlap import set_apart
+from pgtrace.analysis.overlap import Apart, set_apart
 from pgtrace.analysis.windows import is_regular
 
 ASSOCIATED = "associated"
@@ -30,8 +30,12 @@ _SMALLEST_RATIO = 1.1
 _COINCIDENCE_P, _COINCIDENCE_Q, _COINCIDENCE_RATIO = 0.05, 0.1, 1.5
 #: a smallest ratio to be seen above this says that the log could not show an effect
 _BLIND = 3.0
+#: and so does less than this many slow executions to be expected
+_FEWEST_EXPECTED = 3.0
 #: of a clock without an effect: so many times as often slow in a part of the gaps, and in the events
 _CLOCK_RATIO = 1.3
+#: the family of events that are the work of others
+_OF_OTHERS = "WAL burst"
 #: other work that arrives with the events: so many times as many executions
 _MORE_WORK = 1.25
 
@@ -82,7 +86,8 @@ def _alone(executions: Executions, finding: Finding) -> str:
         return FEW_EVENTS
     if finding.q_value <= _FALSE_DISCOVERIES and effect.low > 1 and effect.ratio >= _SMALLEST_RATIO:
         return ASSOCIATED
-    return HIDDEN if executions.logging.is_censored and effect.smallest_seen > _BLIND else NO_EFFECT
+    hidden = effect.smallest_seen > _BLIND or effect.expected_in < _FEWEST_EXPECTED
+    return HIDDEN if executions.logging.is_censored and hidden else NO_EFFECT
 
 
 def _against_clock(executions: Executions, finding: Finding) -> Finding:
@@ -135,26 +140,37 @@ def _against_each_other(executions: Executions, findings: list[Finding]) -> list
 
 
 def _set_apart(executions: Executions, findings: list[Finding], result: list[Finding], chosen: dict[str, int]) -> None:
-    """Write the verdicts of the chosen findings, one per family, and of all others of their families."""
-    places = list(chosen.values())
+    """Write the verdicts of the chosen findings, one per family, and of all others of their families.
+
+    A burst of WAL is what others do: it is held against them, and they are not held against it.
+    """
+    doers = [place for family, place in chosen.items() if family != _OF_OTHERS]
+    apart = dict(zip(doers, _apart(executions, findings, doers), strict=True)) if len(doers) > 1 else {}
+    if _OF_OTHERS in chosen:
+        everything = [*doers, chosen[_OF_OTHERS]]
+        apart[chosen[_OF_OTHERS]] = _apart(executions, findings, everything)[-1]
+    for place, (one, other) in apart.items():
+        finding = findings[place]
+        # what has an effect with the others held equal stands; what has time of its own and none there does not
+        if one.low > 1 and one.is_separable:
+            continue
+        if one.is_separable and one.high < finding.effect.low:
+            verdict, remark = NO_EFFECT, f"where it went on without {other}, executions were not slower"
+        else:
+            verdict = NOT_SEPARABLE
+            remark = f"{100 - 100 * one.alone:.0f} % of what started in it also started in {other}"
+        for member, candidate in enumerate(findings):
+            same = (candidate.shape, candidate.kind.family) == (finding.shape, finding.kind.family)
+            if same and candidate.verdict == ASSOCIATED:
+                result[member] = replace(candidate, verdict=verdict, other=other, remark=remark)
+
+
+def _apart(executions: Executions, findings: list[Finding], places: list[int]) -> list[tuple[Apart, str]]:
+    """Each finding with the others held equal, and the kind that it shares most time with."""
     kinds = [findings[place].kind for place in places]
     shape = findings[places[0]].shape
     allowed = np.logical_and.reduce([findings[place].setting.shapes for place in places])
     counts = executions.counts(executions.usual, shape if shape is not None else allowed)
     spacing = max(float(np.median(np.diff(kind.train.starts))) for kind in kinds)
-    apart = set_apart(counts, [kind.train for kind in kinds], int(spacing) + 1)
-    for place, one in zip(places, apart, strict=True):
-        finding, other = findings[place], kinds[one.with_most]
-        # what has an effect with the others held equal stands; what has time of its own and none there does not
-        if one.low > 1 and one.is_separable:
-            continue
-        if one.is_separable and one.high < finding.effect.low:
-            verdict, remark = NO_EFFECT, f"where it went on without {other.kind}, executions were not slower"
-        else:
-            verdict = NOT_SEPARABLE
-            remark = f"{100 - 100 * one.alone:.0f} % of what started in it also started in {other.kind}"
-        for member, candidate in enumerate(findings):
-            if (candidate.shape, candidate.kind.family) == (shape, finding.kind.family) and (
-                candidate.verdict == ASSOCIATED
-            ):
-                result[member] = replace(candidate, verdict=verdict, other=other.kind, remark=remark)
+    found = set_apart(counts, [kind.train for kind in kinds], int(spacing) + 1)
+    return [(one, kinds[one.with_most].kind) for one in found]

@@ -28,8 +28,9 @@ def certainty(finding: Finding) -> str:
 def evidence(finding: Finding, executions: Executions) -> str:
     """One sentence on what was seen."""
     effect, kind = finding.effect, finding.kind
+    slow = "very slow" if finding.is_of_tail else "slow"
     seen = (
-        f"{effect.slow_in:,.0f} slow executions started in {_count(effect.events, kind.kind)}, "
+        f"{effect.slow_in:,.0f} {slow} executions started in {_count(effect.events, kind.kind)}, "
         f"{effect.expected_in:,.0f} expected from just before and after"
     )
     if finding.verdict == verdicts.ASSOCIATED:

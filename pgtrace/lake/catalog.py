@@ -46,7 +46,8 @@ _SERVER_IN_PATH = "url_decode(nullif(regexp_extract(filename, '/server=([^/]*)/[
 def definitions(layout: Layout, tables: Mapping[str, Table], views: Mapping[str, str]) -> list[str]:
     """The SQL statements that make every table of the lake a view, in an order in which they can be run."""
     # a view over files has no row count to plan with: DuckDB takes it for one row, and compares every pair of rows
-    settings = ["set TimeZone = 'UTC'", "set asof_loop_join_threshold = 0"]
+    # and stdout is for results: no bar on it in queries that take long
+    settings = ["set TimeZone = 'UTC'", "set asof_loop_join_threshold = 0", "set enable_progress_bar = false"]
     statements = [*settings, "create schema if not exists stored", *MACROS]
     inner = {
         table.name: f"stored.{_name(table.name)}" if table.view is not None else _name(table.name)
