@@ -42,7 +42,7 @@ def test_the_wheel_holds_every_module_and_every_query(wheel: Path) -> None:
         f"{package}/{path.relative_to(root).as_posix()}"
         for package, root in roots.items()
         for path in root.rglob("*")
-        if path.is_file() and path.suffix in (".py", ".sql", ".tsv", ".typed")
+        if path.is_file() and path.suffix in (".py", ".sql", ".tsv", ".typed", ".css", ".js")
     }
     assert expected - packed == set()
 
