@@ -16,8 +16,8 @@ from pgtrace.analysis.windows import SHORTEST_CONTROL_S, Controls, Train, clippe
 #: queries looked at one by one: those with most time, if they ran this often
 _MOST_QUERIES, _FEWEST_CALLS = 20, 100
 _LONGEST_GUARD_S = 2.0
-#: what the slow tenth shows as plainly as this needs no look at the tail
-_PLAIN_P = 0.001
+#: what the slow tenth shows as plainly as this needs no look at the tail; nor if the tail shows no more than chance
+_PLAIN_P, _TELLING_P = 0.001, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _test(executions: Executions, server: str, setting: Setting, shape: int | No
     """The test of the slow tenth and of the slowest hundredth: the one that shows more, at twice its p-value."""
     slow = _effect(executions, setting, shape, setting.thresholds)
     tail = _effect(executions, setting, shape, setting.extremes)
-    is_of_tail = slow.p_value > _PLAIN_P and tail.p_value < slow.p_value and tail.ratio > 1
+    is_of_tail = slow.p_value > _PLAIN_P and tail.p_value < min(slow.p_value, _TELLING_P)
     shown = tail if is_of_tail else slow
     # seconds are those beyond the limit of the slow tenth in either case
     effect = replace(shown, p_value=min(1.0, 2 * shown.p_value), excess_s=slow.excess_s)
