@@ -66,7 +66,7 @@ def test_nothing_is_blamed_where_nothing_was_slowed(tmp_path: Path) -> None:
     assert causes.blamed.is_empty()
     unseen = row(causes.rows, "checkpoint")
     assert unseen["verdict"] == "no effect seen"
-    assert 1.0 < unseen["smallest_ratio_seen"] < 1.5  # type: ignore[operator]
+    assert 1.0 < unseen["smallest_ratio_seen"] < 2.0  # type: ignore[operator]
     assert "would have been seen" in str(unseen["evidence"])
 
 
