@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pgtrace.analysis import Causes
+    from pgtrace.analysis.episode import Episode
+    from pgtrace.analysis.onestatement import OneStatement
     from pgtrace.ingest import SourceResult
     from pgtrace.ingest.reporter import Reporter
 
@@ -142,6 +144,42 @@ class LakeHandle:
             fingerprint=fingerprint,
             on_step=on_step,
         )
+
+    def why_at(
+        self, time: str | datetime, *, server: str | None = None, on_step: Callable[[str], None] | None = None
+    ) -> Episode | None:
+        """The slow episode at a time, or the nearest within 15 minutes: what was different, and what explains it.
+
+        None where there is none. Episodes are those of the named query ``episodes`` over the hour before and after.
+        Raises UsageError for a time that cannot be read.
+        """
+        from pgtrace.analysis import episode
+
+        moment = _time(time)
+        assert moment is not None
+        tell = on_step or (lambda _: None)
+        tell("looking for slow episodes")
+        bounds = {"since": moment - episode.SEARCHED, "until": moment + episode.SEARCHED, "server": server}
+        found = self.query("episodes", **bounds).pl()
+        facts, distance = episode.nearest(found, moment)
+        if facts is None or distance > episode.NEAREST:
+            return None
+        causes = self.why(server=facts["server"], on_step=tell)
+        return episode.describe(self.connection, facts, found, causes.rows, tell)
+
+    def why_statement(
+        self, which: str, *, server: str | None = None, on_step: Callable[[str], None] | None = None
+    ) -> OneStatement:
+        """One execution: how slow for its query, what it overlapped, whom it waited for, its files, errors and plan.
+
+        ``which`` is FILE:LINE or SOURCE_ID:LINE (as in the query ``slow_statements``), PID@TIME, or SESSION_ID/LINE
+        (%c and %l of log_line_prefix). Raises UsageError where there is no such execution, or more than one.
+        """
+        from pgtrace.analysis.findstatement import find_statement
+        from pgtrace.analysis.onestatement import describe_statement
+
+        row = find_statement(self.connection, which, server, _time)
+        return describe_statement(self.connection, row, self.why(server=row["server"], on_step=on_step).rows)
 
     def audit(self) -> tuple[pl.DataFrame, list[str]]:
         """One row per source with its sums, and what is wrong with the parts: empty where all is well."""

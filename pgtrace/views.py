@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pgtrace import eventwindows, lockwaits, walties, walviews
+from pgtrace import activity, eventwindows, lockwaits, walties, walviews
 from pgtrace.schema import ORIGIN, Column, Table
 
 _BACKGROUND_EVENT = """
@@ -139,6 +139,7 @@ VIEWS = {
     **lockwaits.VIEWS,
     "background_event": f"{_BACKGROUND_EVENT}union all{walviews.BURST_EVENTS}",
     **eventwindows.VIEWS,
+    **activity.VIEWS,
 }
 
 VIEW_TABLES = {
@@ -174,4 +175,5 @@ VIEW_TABLES = {
         time="started_at",
     ),
     **eventwindows.VIEW_TABLES,
+    **activity.VIEW_TABLES,
 }

@@ -18,9 +18,12 @@ import numpy as np
 
 import pgtrace
 
+from .chance import once_by_chance
 from .confusions import clocks, limits, together
+from .harder import in_weather, planted_beside
 from .made import Run, mix
 from .scenarios import Row, noise, nothing_there, planted, unlike
+from .timers import fewer, jobs, regular
 
 SAMPLES = Path(__file__).parents[2] / "sample_logs"
 #: of sample_logs, those whose server logged every duration
@@ -50,21 +53,24 @@ def table(rng: np.random.Generator, real: dict[str, Run], times: int) -> Iterato
     few = max(times // 4, 10)
     for name, run in real.items():
         yield from nothing_there(rng, name, run, times)
+        yield from once_by_chance(rng, name, run, few)
     made = noise(rng, mix(rng, 3600.0), 0.95, 0.15)
     yield from nothing_there(rng, "made, autocorrelated", made, times)
-    largest = max(real, key=lambda name: len(real[name].starts), default=None)
     for factor in (1.2, 1.5, 2.0, 3.0):
         yield from planted(rng, "made", None, factor, 0.0, 24, times if factor == 1.5 else few)
-    if largest is not None:
-        for factor in (1.5, 2.0):
-            yield from planted(rng, f"{largest} replayed", real[largest], factor, 0.0, 24, few)
+    for name, run in real.items():
+        yield from planted_beside(rng, f"{name} replayed", run, 1.5, 0.0, 24, few)
     for from_ms in (0.01, 1.0, 5.0):
         yield from planted(rng, "made", None, 1.5, from_ms, 24, few)
     yield from planted(rng, "made", None, 1.5, 0.0, 8, few)
     yield from planted(rng, "made", None, 1.5, 0.0, 12, few)
+    yield from in_weather(rng, few)
     yield from unlike(rng, few)
     yield from together(rng, few)
     yield from clocks(rng, few)
+    yield from jobs(rng, few)
+    yield from regular(rng, few)
+    yield from fewer(rng, few)
     yield from limits(rng, few)
 
 

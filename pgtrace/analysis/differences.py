@@ -55,7 +55,7 @@ amount as (
     where server = $server
     group by all
     union all
-    select 'WAL', 'written', 'bytes per s', period, sum(total_bytes)
+    select 'WAL', 'written', 'bytes per s', period, sum(bytes)
     from wal_second
     inner join pgtrace_period on second >= from_at and second < to_at
     where server = $server
@@ -68,27 +68,24 @@ amount as (
     group by period
 ),
 known as (
-    select topic, what, unit, row_number() over () as place
-    from (select distinct topic, what, unit from amount where amount > 0)
-)
-select known.topic, known.what, known.unit,
-    max(coalesce(amount.amount, 0) / seconds) filter (pgtrace_period.period = 'during') as during,
-    max(coalesce(amount.amount, 0) / seconds) filter (pgtrace_period.period = 'before') as before,
-    max(coalesce(amount.amount, 0) / seconds) filter (pgtrace_period.period = 'after') as after,
-    coalesce(max(amount.amount) filter (pgtrace_period.period = 'during'), 0) / nullif(
+    select distinct topic, what, unit from amount where amount > 0
+),
+compared as (
+    select known.topic, known.what, known.unit,
+        max(coalesce(amount.amount, 0) / seconds) filter (pgtrace_period.period = 'during') as during,
+        max(coalesce(amount.amount, 0) / seconds) filter (pgtrace_period.period = 'before') as before,
+        max(coalesce(amount.amount, 0) / seconds) filter (pgtrace_period.period = 'after') as after,
         sum(coalesce(amount.amount, 0)) filter (pgtrace_period.period <> 'during')
-        / sum(seconds) filter (pgtrace_period.period <> 'during') * max(seconds) filter (
-            pgtrace_period.period = 'during'
-        ), 0
-    ) as times
-from known
-cross join pgtrace_period
-left join amount
-    on known.topic = amount.topic and known.what = amount.what and pgtrace_period.period = amount.period
-group by all
-order by list_position(
-    ['load', 'connections', 'locks', 'temporary files', 'errors', 'WAL'], known.topic
-), during desc, known.what
+            / sum(seconds) filter (pgtrace_period.period <> 'during') as outside
+    from known
+    cross join pgtrace_period
+    left join amount
+        on known.topic = amount.topic and known.what = amount.what and pgtrace_period.period = amount.period
+    group by known.topic, known.what, known.unit
+)
+select topic, what, unit, during, before, after, during / nullif(outside, 0) as times
+from compared
+order by list_position(['load', 'connections', 'locks', 'temporary files', 'errors', 'WAL'], topic), during desc, what
 """
 
 _QUERIES = """

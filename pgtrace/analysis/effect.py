@@ -28,6 +28,8 @@ _BATCH, _MOST_LOOKUPS = 500_000, 10_000_000
 _UNREMARKABLE = 1.0
 #: shifts whose statistic is so many standard deviations below need no more shifts
 _FAR_AWAY, _SMALLEST_P = 7.0, 1e-6
+#: events that fill this share of the time are not shifted; without shifts no p-value is taken for smaller than this
+_MOST_OF_THE_TIME, _SMALLEST_SHIFTLESS_P = 0.6, 1e-4
 _Z95, _Z80 = 1.959964, 0.841621
 
 
@@ -192,6 +194,8 @@ def _p_value(counts: Counts, train: Train, controls: Controls, seed: int) -> flo
     seen = float(_statistic(tally(counts, train, controls)))
     if seen < _UNREMARKABLE:
         return 0.5 * erfc(seen / sqrt(2))
+    if len(train) >= FEWEST_EVENTS and np.sum(train.lengths) > _MOST_OF_THE_TIME * bins:
+        return _p_of_events(tally(counts, train, controls))
     rng = np.random.default_rng(seed)
     found = _shifted(counts, train, controls, _drawn(rng, bins, _SHIFTS))
     reached = int(np.sum(found >= seen - 1e-9))
@@ -203,6 +207,19 @@ def _p_value(counts: Counts, train: Train, controls: Controls, seed: int) -> flo
         return max(0.5 * erfc(away / sqrt(2)), _SMALLEST_P)
     found = _shifted(counts, train, controls, _drawn(rng, bins, _MORE_SHIFTS))
     return (1 + int(np.sum(found >= seen - 1e-9))) / (1 + len(found))
+
+
+def _p_of_events(seen: Tally) -> float:
+    """Where events fill most of the time no shift can miss them: do they, one by one, have more than their share?
+
+    Student's test of their surpluses; each has its own surroundings, so they are as good as independent.
+    """
+    surplus = seen.surplus[seen.usable]
+    if len(surplus) < FEWEST_EVENTS:
+        return 1.0
+    away = float(np.mean(surplus)) / max(float(np.std(surplus, ddof=1)) / sqrt(len(surplus)), 1e-12)
+    # the tails of Student's distribution are wider than the normal one's: by as much at the 95 % point, and more beyond
+    return max(0.5 * erfc(away * _Z95 / student_95(len(surplus) - 1) / sqrt(2)), _SMALLEST_SHIFTLESS_P)
 
 
 def _drawn(rng: np.random.Generator, bins: int, wanted: int) -> Integers:

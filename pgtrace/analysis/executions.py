@@ -184,7 +184,8 @@ def of_rows(grid: Grid, logging: Logging, shapes: pl.DataFrame, cells: pl.DataFr
         grid=grid,
         logging=logging,
         shapes=shapes,
-        usual=shapes["slow_ms"].to_numpy().astype(np.float64),
+        # as short as the durations are kept, so that what is equal to the limit is not above it
+        usual=shapes["slow_ms"].to_numpy().astype(np.float32).astype(np.float64),
         cell_shape=cells["shape"].to_numpy(),
         cell_bin=cells["bin"].to_numpy(),
         cell_calls=cells["calls"].to_numpy(),

@@ -48,7 +48,7 @@ def gaps_of(counts: Counts, train: Train, guard: int, seed: int = 0) -> Gaps | N
     starts, ends = train.ends[:-1], np.maximum(train.starts[1:] - guard, train.ends[:-1])
     wide = (ends - starts) >= 2 * PARTS
     starts, ends = starts[wide], ends[wide]
-    if len(starts) < PARTS // 2:
+    if len(starts) < PARTS // 2 or counts.base[-1] <= 0:
         return None
     edges = (starts[:, None] + (ends - starts)[:, None] * np.arange(PARTS + 1) / PARTS).astype(np.int64)
     base, slow = np.diff(counts.base[edges]), np.diff(counts.slow[edges])
@@ -61,8 +61,10 @@ def gaps_of(counts: Counts, train: Train, guard: int, seed: int = 0) -> Gaps | N
     quiet_base, quiet_slow = base[:, quiet].sum(axis=1), slow[:, quiet].sum(axis=1)
     events = Train(train.starts[:-1][wide], train.ends[:-1][wide])
     base_in, slow_in = (edges[events.ends] - edges[events.starts] for edges in (counts.base, counts.slow))
-    inside = np.log(
-        (weights @ slow_in + 0.5) * (weights @ quiet_base) / ((weights @ quiet_slow + 0.5) * (weights @ base_in))
-    )
+    rates = [
+        (weights @ hits + 0.5) / np.maximum(weights @ of, 1e-9)
+        for hits, of in ((slow_in, base_in), (quiet_slow, quiet_base))
+    ]
+    inside = np.log(rates[0] / rates[1])
     inside_low = float(np.exp(np.mean(inside) - _SURE * np.std(inside)))
     return Gaps(np.exp(seen), np.exp(seen - _SURE * np.std(logs, axis=0)), inside_low)

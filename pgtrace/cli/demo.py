@@ -11,7 +11,6 @@ import typer
 from pgtrace.cli.app import OutputFormat, app
 
 if TYPE_CHECKING:
-    import polars as pl
 
     from pgtrace.api import LakeHandle
 
@@ -106,6 +105,13 @@ def demo(
             opened.ingest([str(server)], server=server.name, reporter=reporter)
     print_rows(opened.query("read_summary").pl(), OutputFormat.table, "What was read")
     _answer(opened)
+    page = lake.parent / "report.html"
+    from pgtrace.report.page import write_page
+
+    write_page(opened, page)
+    typer.echo(f"One page with all of it: {page}")
+    typer.echo(f"Why was it slow?       pgtrace why --lake {lake} --server pg15-slow50")
+    typer.echo(f"Is something wrong?    pgtrace doctor --lake {lake} --server pg15-slow50")
     typer.echo(f"The same data in SQL:  pgtrace sql --lake {lake} 'select * from statement order by duration_ms desc'")
     typer.echo(f"More questions:        pgtrace query --lake {lake}")
 
@@ -118,7 +124,7 @@ def _answer(lake: LakeHandle) -> None:
     [[server]] = busiest
     typer.echo(f"\nThe server that was busiest: {server}\n")
     _print_answers(lake, server, _ANSWERS)
-    typer.echo(_in_words(lake.query("checkpoint_latency", server=server).pl()))
+    _why(lake, server)
     for [with_wal] in lake.sql("select server from wal_record group by 1 order by count(*) desc, 1 limit 1").fetchall():
         typer.echo(f"The server with the most WAL: {with_wal}\n")
         _print_answers(lake, with_wal, _WAL_ANSWERS)
@@ -132,14 +138,12 @@ def _print_answers(lake: LakeHandle, server: str, answers: Sequence[tuple[str, s
         print_rows(found.select(columns).head(rows), OutputFormat.table, title)
 
 
-def _in_words(checkpoint: pl.DataFrame) -> str:
-    """The overall row of checkpoint_latency as a sentence, with what it does not say."""
-    if checkpoint.is_empty() or checkpoint["p95_ratio"][0] is None:
-        return "No checkpoint was under way in these logs while queries ran.\n"
-    overall = checkpoint.row(0, named=True)
-    return (
-        f"While a checkpoint was under way, the slowest twentieth of the executions took "
-        f"{overall['p95_ratio']:.2f} times as long ({overall['p95_inside']:,.1f} ms against "
-        f"{overall['p95_outside']:,.1f} ms).\n"
-        "That goes together; it does not prove that the checkpoint was the cause.\n"
-    )
+def _why(lake: LakeHandle, server: str) -> None:
+    """The answer of pgtrace why, with its evidence."""
+    from pgtrace.cli.causespage import print_causes
+    from pgtrace.cli.page import page
+
+    typer.echo("Why was it slow?\n")
+    with page() as console:
+        print_causes(console, lake.why(server=server))
+    typer.echo("")
