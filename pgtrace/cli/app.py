@@ -55,4 +55,4 @@ def _root(
     pass
 
 
-from pgtrace.cli import audit, demo, ingest, query, report, run, schema, sql, upkeep  # noqa: E402, F401
+from pgtrace.cli import audit, demo, doctor, ingest, query, report, run, schema, sql, upkeep, why  # noqa: E402, F401
