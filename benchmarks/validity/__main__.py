@@ -29,6 +29,8 @@ SAMPLES = Path(__file__).parents[2] / "sample_logs"
 #: of sample_logs, those whose server logged every duration
 UNCENSORED = ("pg13-mixed", "pg15-mixed", "pg16-mixed")
 _FEWEST = 1000
+#: trains of chance over each log, at least
+_TRAINS = 200
 
 
 def real_runs(folders: list[Path]) -> dict[str, Run]:
@@ -52,10 +54,10 @@ def table(rng: np.random.Generator, real: dict[str, Run], times: int) -> Iterato
     """All rows."""
     few = max(times // 4, 10)
     for name, run in real.items():
-        yield from nothing_there(rng, name, run, times)
+        yield from nothing_there(rng, name, run, max(times, _TRAINS))
         yield from once_by_chance(rng, name, run, few)
     made = noise(rng, mix(rng, 3600.0), 0.95, 0.15)
-    yield from nothing_there(rng, "made, autocorrelated", made, times)
+    yield from nothing_there(rng, "made, autocorrelated", made, max(times, _TRAINS))
     for factor in (1.2, 1.5, 2.0, 3.0):
         yield from planted(rng, "made", None, factor, 0.0, 24, times if factor == 1.5 else few)
     for name, run in real.items():

@@ -12,7 +12,7 @@ from pgtrace.analysis.finding import Finding
 from pgtrace.analysis.grid import Floats
 from pgtrace.analysis.slower import slower
 
-from .made import Events, Run, events, executions, judge, mix, of_all, replayed, within
+from .made import Events, Run, events, executions, judge, mix, of_all, replayed
 
 SECONDS = 1440.0
 KINDS_AT_ONCE = 10
@@ -65,27 +65,22 @@ def planted(
 ) -> Iterator[Row]:
     """Executions that start in events take ``factor`` times as long: is it seen, and how large?"""
     case = f"{name}, x{factor:g}, {count} events" + (f", from {from_ms:g} ms" if from_ms else "")
-    seen, kept, scale, inside_with, inside_without = [], [], [], 0, 0
-    intervals: list[tuple[float, float]] = []
+    seen, scale, truths, covered = [], [], [], []
     for _ in range(times):
         base = replayed(rng, real, SECONDS) if real is not None else mix(rng, SECONDS)
         train = events(rng, SECONDS, count, 10.0)
-        run = base.slowed(train, factor)
-        found = executions(run, from_ms)
+        found = executions(base.slowed(train, factor), from_ms)
         finding = of_all(judge(found, {"made": train}), "made")
-        # what the same executions would have been without the effect
+        # of all executions of the draw: how many more would be slow with the effect than are without it
         limit = dict(zip(found.shapes["fingerprint"], finding.thresholds, strict=True))
         limits = np.asarray([limit.get(f"q{shape}", np.inf) for shape in range(int(base.shapes.max()) + 1)])
-        place = within(base.starts, train)
-        inside_with += int(np.sum(run.durations[place] > limits[run.shapes[place]]))
-        inside_without += int(np.sum(base.durations[place] > limits[base.shapes[place]]))
-        intervals.append((finding.effect.low, finding.effect.high))
+        limits = limits[base.shapes]
+        truths.append(float(np.sum(base.durations * factor > limits) / max(np.sum(base.durations > limits), 1)))
+        covered.append(finding.effect.low <= truths[-1] <= finding.effect.high)
         seen.append(finding.verdict == verdicts.ASSOCIATED)
         longer = slower(found, finding).times
         scale += [longer] if longer is not None else []
-        kept.append(finding.effect.ratio)
-    truth = inside_with / max(inside_without, 1)
-    covered = [low <= truth <= high for low, high in intervals]
+    truth = float(np.median(truths))
     power = 95.0 if factor >= 1.5 and count >= 24 else 0.0
     yield Row("planted", case, "called associated, %", share(seen), power, 100, times)
     yield Row(

@@ -17,7 +17,7 @@ from pgtrace.analysis.windows import SHORTEST_CONTROL_S, Controls, Train, clippe
 _MOST_QUERIES, _FEWEST_CALLS = 20, 100
 _LONGEST_GUARD_S = 2.0
 #: what the slow tenth shows as plainly as this needs no look at the tail; nor if the tail shows no more than chance
-_PLAIN_P, _TELLING_P = 0.001, 0.05
+_PLAIN_P, _TELLING_P = 0.005, 0.05
 
 
 @dataclass(frozen=True, slots=True)

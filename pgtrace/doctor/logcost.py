@@ -75,7 +75,7 @@ class Costs:
             return text, megabytes / 100
         if row:
             now = f"those over {threshold:g} ms: now {row['mb_per_day']:,.1f} MB a day" if threshold else "now some"
-            return f"{now}; how many are faster the log does not say, so begin with a sample of 1 %", None
+            return f"{now}; how many are faster the log does not say, so begin with a sample of 1 %", row["mb_per_day"]
         return f"{each:.0f} bytes each; how many there are the log does not say, so begin with a sample of 1 %", None
 
     def checkpoints(self) -> Cost:

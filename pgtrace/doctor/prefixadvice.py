@@ -32,7 +32,7 @@ _FORMATS_WITH_PREFIX = ("stderr", "syslog")
 class PrefixAdvice:
     """``missing`` escapes with what is lost without them; ``commands`` is empty where nothing is missing.
 
-    ``prefix`` is the one of the newest source that has one. ``is_poor``: answers are missing, not only details.
+    ``prefix`` is the one that a snapshot or a change tells, else the one of the newest source that has one. ``is_poor``: answers are missing, not only details.
     """
 
     prefix: str
@@ -57,7 +57,8 @@ def prefix_advice(scope: Scope) -> PrefixAdvice | None:
     )
     if not rows:
         return None
-    prefix = rows[0]["prefix"]
+    known = scope.known.get("log_line_prefix")
+    prefix = rows[0]["prefix"] if known is None else known.text
     has = _ESCAPE.findall(prefix)
     version = scope.known.version or 13
     # %n is a time in milliseconds as well
