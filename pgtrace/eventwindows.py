@@ -108,9 +108,12 @@ from (
         case when execution.started_at <= temp_file.logged_at then execution.logged_at end as statement_ended_at
     from temp_file
     asof left join (
-        select server, pid, started_at, logged_at, fingerprint
+        -- of several that were over at one time, the first: an asof join takes any
+        select server, pid, logged_at, first(started_at order by source_id, line_no) as started_at,
+            first(fingerprint order by source_id, line_no) as fingerprint
         from statement
         where pid in (select pid from temp_file) and phase not in ('parse', 'bind')
+        group by server, pid, logged_at
     ) as execution
         on temp_file.server = execution.server and temp_file.pid = execution.pid
         and temp_file.logged_at <= execution.logged_at

@@ -52,14 +52,14 @@ def real_runs(folders: list[Path]) -> dict[str, Run]:
 
 def table(rng: np.random.Generator, real: dict[str, Run], times: int) -> Iterator[Row]:
     """All rows."""
-    few = max(times // 4, 10)
+    few = max(times // 2, 10)
     for name, run in real.items():
         yield from nothing_there(rng, name, run, max(times, _TRAINS))
         yield from once_by_chance(rng, name, run, few)
     made = noise(rng, mix(rng, 3600.0), 0.95, 0.15)
     yield from nothing_there(rng, "made, autocorrelated", made, max(times, _TRAINS))
     for factor in (1.2, 1.5, 2.0, 3.0):
-        yield from planted(rng, "made", None, factor, 0.0, 24, times if factor == 1.5 else few)
+        yield from planted(rng, "made", None, factor, 0.0, 24, max(times, _TRAINS) if factor == 1.5 else few)
     for name, run in real.items():
         yield from planted_beside(rng, f"{name} replayed", run, 1.5, 0.0, 24, few)
     for from_ms in (0.01, 1.0, 5.0):

@@ -28,7 +28,8 @@ def lock_waits(
     """Waits by query, the one for all queries first; empty where none was logged (log_lock_waits)."""
     rows = connection.execute(
         """
-        select fingerprint, count(*), sum(waited_ms) / 1000, max(waited_ms) / 1000, mode(mode order by mode),
+        select fingerprint, count(*), sum(waited_ms) / 1000, max(waited_ms) / 1000,
+            first(mode order by waited_ms desc, waiting_since, object),
             first(object order by waited_ms desc, waiting_since, object),
             mode(holder_pids[1] order by holder_pids[1]),
             list(epoch_us(waiting_since) order by waited_ms desc, waiting_since)[1:3]

@@ -11,7 +11,6 @@ import typer
 from pgtrace.cli.app import OutputFormat, app
 
 if TYPE_CHECKING:
-
     from pgtrace.api import LakeHandle
 
 #: what is asked about the busiest server: query, title, columns shown, rows shown

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pgtrace.cli.app import OutputFormat
+from pgtrace.cli.page import one_line
 from pgtrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,5 +79,4 @@ def _cell(value: object) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     if isinstance(value, list):
         return ", ".join(_cell(item) for item in value)
-    text = " ".join(str(value).split())
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    return one_line(str(value), _WIDEST)

@@ -32,7 +32,8 @@ _FORMATS_WITH_PREFIX = ("stderr", "syslog")
 class PrefixAdvice:
     """``missing`` escapes with what is lost without them; ``commands`` is empty where nothing is missing.
 
-    ``prefix`` is the one that a snapshot or a change tells, else the one of the newest source that has one. ``is_poor``: answers are missing, not only details.
+    ``prefix`` is the one that a snapshot or a change tells, else the one of the newest source that has one.
+    ``is_poor``: answers are missing, not only details.
     """
 
     prefix: str

@@ -42,6 +42,7 @@ NEEDED: dict[str, str | None] = {
     "vacuum_event": None,
     "background_event": "log_checkpoints = on, log_autovacuum_min_duration = 0 and log_lock_waits = on",
     "event_window": "log_checkpoints = on, log_autovacuum_min_duration = 0 and log_lock_waits = on",
+    "activity": _DURATIONS,
     "wal_block": _WAL,
     "wal_record": _WAL,
     "wal_second": _WAL,
