@@ -78,7 +78,7 @@ def table(rng: np.random.Generator, real: dict[str, Run], times: int) -> Iterato
 
 def line(row: Row) -> str:
     """A row as Markdown."""
-    limit = f"{row.low:g} to {row.high:g}" if np.isfinite(row.high) else ""
+    limit = f"{row.low:.3g} to {row.high:.3g}" if np.isfinite(row.high) else ""
     kept = "yes" if row.is_kept else "**no**"
     return f"| {row.question} | {row.case} | {row.measured} | {row.value:.2f} | {limit} | {kept} | {row.replicates} |"
 

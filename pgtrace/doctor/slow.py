@@ -17,8 +17,8 @@ _TIMES_P95, _LOST_PER_S = 2.0, 0.02
 #: a cause matters if so many times as many executions are slow, or they take so many times as long
 _LEAST_RATIO, _LEAST_TIMES = 1.5, 1.5
 #: waits for locks that lose less than this together are everyday life; so are a tenth of a second of anything, and
-#: half a second of what merely coincides
-_LEAST_WAIT_S, _LEAST_S, _LEAST_COINCIDENCE_S = 1.0, 0.1, 0.5
+#: a third of a second of what merely coincides
+_LEAST_WAIT_S, _LEAST_S, _LEAST_COINCIDENCE_S = 1.0, 0.1, 0.33
 #: with fewer executions nothing can be said
 _FEWEST = 50
 #: cancelled by statement_timeout within a minute
@@ -191,6 +191,8 @@ def _timeouts(scope: Scope) -> dict[str, Any]:
 
 def _would_tell(causes: Causes) -> tuple[str, ...]:
     """What would show more about slow queries."""
-    if not causes.facts["statements"] or (causes.facts["logged_from_ms"] or 0) > 0:
-        return ("log_min_duration_statement",)
-    return ()
+    facts = causes.facts
+    is_hidden = not facts["statements"] or (facts["logged_from_ms"] or 0) > 0
+    is_coarse = (facts["resolution_ms"] or 0) >= 1000
+    settings = {"log_min_duration_statement": is_hidden, "log_line_prefix": is_coarse}
+    return tuple(setting for setting, would in settings.items() if would)
