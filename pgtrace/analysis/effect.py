@@ -14,7 +14,7 @@ from math import erfc, exp, inf, sqrt
 import numpy as np
 
 from pgtrace.analysis.grid import Booleans, Counts, Floats, Integers
-from pgtrace.analysis.windows import Controls, Train
+from pgtrace.analysis.windows import Controls, Train, is_regular
 
 #: below this number of events there is no interval worth the name
 FEWEST_EVENTS = 8
@@ -194,7 +194,8 @@ def _p_value(counts: Counts, train: Train, controls: Controls, seed: int) -> flo
     seen = float(_statistic(tally(counts, train, controls)))
     if seen < _UNREMARKABLE:
         return 0.5 * erfc(seen / sqrt(2))
-    if len(train) >= FEWEST_EVENTS and np.sum(train.lengths) > _MOST_OF_THE_TIME * bins:
+    fills = bool(np.sum(train.lengths) > _MOST_OF_THE_TIME * bins)
+    if len(train) >= FEWEST_EVENTS and (fills or is_regular(train)):
         return _p_of_events(tally(counts, train, controls))
     rng = np.random.default_rng(seed)
     found = _shifted(counts, train, controls, _drawn(rng, bins, _SHIFTS))
@@ -210,7 +211,9 @@ def _p_value(counts: Counts, train: Train, controls: Controls, seed: int) -> flo
 
 
 def _p_of_events(seen: Tally) -> float:
-    """Where events fill most of the time no shift can miss them: do they, one by one, have more than their share?
+    """Where no shift can miss the events: do they, one by one, have more than their share?
+
+    That is where they fill most of the time, or follow each other like a clock's, so that every period looks alike.
 
     Student's test of their surpluses; each has its own surroundings, so they are as good as independent.
     """
