@@ -109,14 +109,13 @@ from (
     from temp_file
     asof left join (
         -- of several that were over at one time, the first: an asof join takes any
-        select server, pid, logged_at, first(started_at order by source_id, line_no) as started_at,
-            first(fingerprint order by source_id, line_no) as fingerprint
+        select server, pid, started_at, logged_at, fingerprint,
+            cast(epoch_us(logged_at) as hugeint) * 4294967296 + line_no as nth
         from statement
         where pid in (select pid from temp_file) and phase not in ('parse', 'bind')
-        group by server, pid, logged_at
     ) as execution
         on temp_file.server = execution.server and temp_file.pid = execution.pid
-        and temp_file.logged_at <= execution.logged_at
+        and cast(epoch_us(temp_file.logged_at) as hugeint) * 4294967296 <= execution.nth
 )
 """
 

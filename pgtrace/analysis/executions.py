@@ -21,7 +21,7 @@ SLOW_SHARE = 0.1
 #: and very slow: an effect may sit in the tail alone
 VERY_SLOW_SHARE = 0.01
 #: more executions than this: quantiles are estimated (t-digest), not sorted out
-_EXACT_BELOW = 20_000_000
+_EXACT_BELOW = 5_000_000
 #: fewer executions outside than this: slow is what it is over all the log
 _FEWEST_OUTSIDE, _FEWEST_OF_EXTREMES = 50, 200
 #: a query is compared if it runs outside at least so often, and at this share of its rate inside
