@@ -110,9 +110,9 @@ def find_all(executions: Executions, server: str, kinds: Iterable[Kind]) -> list
 def _test(executions: Executions, server: str, setting: Setting, shape: int | None) -> Finding:
     """The test of the slow tenth and of the slowest hundredth: the one that shows more, at twice its p-value."""
     slow = _effect(executions, setting, shape, setting.thresholds)
-    tail = _effect(executions, setting, shape, setting.extremes)
-    is_of_tail = slow.p_value > _PLAIN_P and tail.p_value < min(slow.p_value, _TELLING_P)
-    shown = tail if is_of_tail else slow
+    tail = None if slow.p_value <= _PLAIN_P else _effect(executions, setting, shape, setting.extremes)
+    is_of_tail = tail is not None and tail.p_value < min(slow.p_value, _TELLING_P)
+    shown = tail if tail is not None and is_of_tail else slow
     # seconds are those beyond the limit of the slow tenth in either case
     effect = replace(shown, p_value=min(1.0, 2 * shown.p_value), excess_s=slow.excess_s)
     return Finding(server, setting, shape, effect, is_of_tail)
