@@ -12,16 +12,16 @@ inside it as a whole is taken for the first. The start times of sessions are not
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pgtrace.errors import TimeZoneError, UsageError
+from pgtrace.errors import TimeZoneError
+from pgtrace.zones import zone_named
 
 _UTC_NAMES = frozenset(("UTC", "GMT", "UCT", "Z", "Zulu"))
 _OFFSET = re.compile(r"([+-])(\d{2})(?::?([0-5]\d)(?::?([0-5]\d))?)?")
@@ -57,7 +57,7 @@ def utc_times(text: pl.Series, zone: pl.Series, timezone: str | None) -> pl.Seri
     IANA name for abbreviations. Raises TimeZoneError for an abbreviation that needs ``timezone`` or is not one of its
     names, UsageError for a ``timezone`` that does not exist.
     """
-    known = None if timezone is None else _zone(timezone)
+    known = None if timezone is None else zone_named(timezone)
     local = _local_times(text)
     names = _distinct(zone)
     offsets = {name: offset for name in names if (offset := _fixed_offset(name)) is not None}
@@ -80,7 +80,7 @@ def zoneless_times(text: pl.Series, timezone: str | None) -> pl.Series:
         if local.null_count() == local.len():
             return _as_utc(local)
         raise TimeZoneError("its times have no zone: name it, as in --timezone Europe/Berlin, or UTC")
-    name = _zone(timezone).key
+    name = zone_named(timezone).key
     wall = local.cast(pl.Datetime("us"))
     return wall.dt.replace_time_zone(name, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
@@ -156,22 +156,6 @@ def _offset_column(zone: pl.Series, names: list[str], offsets: dict[str, int]) -
 
 def _as_utc(microseconds: pl.Series) -> pl.Series:
     return microseconds.cast(pl.Datetime("us", "UTC"))
-
-
-@cache
-def _zone(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (OSError, ValueError, KeyError):  # a folder of the database, an absolute path, a name it does not hold
-        pass
-    known = {name.lower(): name for name in available_timezones()}
-    ends = {name.rsplit("/", 1)[-1]: name for name in sorted(known)}
-    wanted = timezone.lower().replace(" ", "_")
-    near = difflib.get_close_matches(wanted, known, n=3) or [
-        ends[end] for end in difflib.get_close_matches(wanted, ends, n=3)
-    ]
-    hint = f"did you mean {', '.join(known[name] for name in near)}?" if near else "for example Europe/Berlin or UTC"
-    raise UsageError(f"'{timezone}' is not an IANA time zone: {hint}")
 
 
 def _abbreviated_times(
