@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pgtrace.analysis.grid import Booleans, Floats
+from pgtrace.analysis.grid import Floats
 
 START = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
@@ -52,9 +52,3 @@ def steady(rng: np.random.Generator, seconds: float, per_second: float, typical_
     """Starts and lognormal durations of executions that nothing slows down."""
     starts = np.sort(rng.uniform(0, seconds, rng.poisson(seconds * per_second)))
     return starts, typical_ms * rng.lognormal(0, 0.8, len(starts))
-
-
-def within(times: Floats, begins: Floats, ends: Floats) -> Booleans:
-    """Which times are in one of the stretches, which are in order and apart."""
-    place = np.searchsorted(begins, times, "right") - 1
-    return (place >= 0) & (times < ends[np.maximum(place, 0)])

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_log import MadeLog, steady, within
+from made_log import MadeLog, steady
 
 import pgtrace
+from benchmarks.validity.made import within
 from pgtrace.analysis.causerows import SCHEMA
 from pgtrace.analysis.censoring import rounded_down
 from pgtrace.analysis.executions import load
@@ -35,7 +36,7 @@ def made(folder: Path, factor: float, *, from_ms: float = 0.0, events: int = EVE
         log.say(at, "archive command failed with exit code 1", 3)
     for table, per_second, slowed in (("orders", 12, factor), ("items", 12, 1.0)):
         starts, durations = steady(rng, SECONDS, per_second, 5.0)
-        durations = np.where(within(starts, begins, ends), durations * slowed, durations)
+        durations = np.where(within(starts, (begins, ends)), durations * slowed, durations)
         kept = durations >= from_ms
         log.statements(starts[kept], durations[kept], f"SELECT * FROM {table} WHERE id = 1")
     lake = pgtrace.open(folder / "lake")

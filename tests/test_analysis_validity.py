@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
+from test_validity import kept
 
 from benchmarks.validity import chance, harder, timers
-from benchmarks.validity.__main__ import SAMPLES, line, real_runs
+from benchmarks.validity.__main__ import SAMPLES, real_runs
 from benchmarks.validity.made import Run, executions, judge, mix, of_all
-from benchmarks.validity.scenarios import SECONDS, Row
+from benchmarks.validity.scenarios import SECONDS
 from pgtrace.analysis import verdicts
-
-
-def kept(rows: Iterable[Row]) -> list[str]:
-    """The rows whose limit is not kept."""
-    return [line(row) for row in rows if not row.is_kept]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import polars as pl
 from pgtrace.analysis import verdicts, words
 from pgtrace.analysis.executions import Executions
 from pgtrace.analysis.finding import Finding
+from pgtrace.analysis.kinds import family_of
 from pgtrace.analysis.lags import lag_profile
 from pgtrace.analysis.recorded import Waits
 from pgtrace.analysis.slower import QUANTILES, Slower, slower
@@ -134,11 +135,7 @@ def _share(excess_s: float, slow_s: float) -> float | None:
 
 def ranked(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     """In order: what explains most, most surely, first; one row of each process's doing is its main one."""
-    family = (
-        pl.col("kind")
-        .str.replace("( write| sync| series|, same relation)$", "")
-        .replace({"since redo": "checkpoint", "full page image burst": "WAL burst"})
-    )
+    family = pl.col("kind").replace({kind: family_of(kind) for kind in rows["kind"].unique()})
     tier = pl.col("certainty").replace_strict(TIERS, default=3, return_dtype=pl.Int64)
     little = (pl.col("excess_pct").fill_null(0) < LEAST_SHARE_PCT) & (tier < 3)
     ordered = (

@@ -80,21 +80,22 @@ class Tally:
         return np.where(self.usable, self.slow_in - self.share * (self.slow_in + self.slow_out), 0.0)
 
 
-def tally(counts: Counts, train: Train, controls: Controls, shifts: Integers | None = None) -> Tally:
-    """Inside and outside of each event; with ``shifts``, one row for the train moved by each so many bins."""
-    moves = np.zeros(1, np.int64) if shifts is None else shifts
-    wraps = shifts is not None
+def tally(counts: Counts, train: Train, controls: Controls) -> Tally:
+    """Inside and outside of each event."""
+    here = np.zeros(1, np.int64)
+    return Tally(*(rows[0] for edges in (counts.base, counts.slow) for rows in _sides(edges, train, controls, here)))
 
-    def sums(edges: Floats, *pairs: tuple[Integers, Integers]) -> Floats:
-        full = np.concatenate((edges, edges[-1] + edges[1:])) if wraps else edges
-        parts = [full[end + moves[:, None]] - full[start + moves[:, None]] for start, end in pairs]
-        total: Floats = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        return total
 
-    inside = (train.starts, train.ends)
-    outside = ((controls.before_from, controls.before_to), (controls.after_from, controls.after_to))
-    found = [sums(edges, *side) for edges in (counts.base, counts.slow) for side in ((inside,), outside)]
-    return Tally(*found) if wraps else Tally(*(rows[0] for rows in found))
+def _sides(edges: Floats, train: Train, controls: Controls, shifts: Integers) -> tuple[Floats, Floats]:
+    """Sums inside and outside of each event, one row for the train moved by each so many bins."""
+    moves = shifts[:, None]
+
+    def between(start: Integers, end: Integers) -> Floats:
+        found: Floats = edges[end + moves] - edges[start + moves]
+        return found
+
+    outside = between(controls.before_from, controls.before_to) + between(controls.after_from, controls.after_to)
+    return between(train.starts, train.ends), outside
 
 
 def measure(counts: Counts, train: Train, controls: Controls, seed: int = 0, with_p: bool = True) -> Effect:
@@ -111,7 +112,7 @@ def measure(counts: Counts, train: Train, controls: Controls, seed: int = 0, wit
         ratio=ratio,
         low=ratio * exp(-min(t * error, 50)) if sure else 0.0,
         high=ratio * exp(min(t * error, 50)) if sure else inf,
-        p_value=_p_value(counts, train, controls, seed) if with_p and events else 1.0,
+        p_value=_p_value(counts, train, controls, seen, seed) if with_p and events else 1.0,
         excess_s=excess,
         smallest_seen=exp(min((t + _Z80) * error, 50)) if sure else inf,
         slow_in=float(np.sum(seen.slow_in[seen.usable])),
@@ -167,15 +168,15 @@ def student_95(freedom: int) -> float:
 def _excess(counts: Counts, train: Train, controls: Controls, seen: Tally) -> tuple[float, float]:
     """Seconds over the threshold, and slow executions, inside: beyond, and as many as, the surroundings let expect."""
     usable = seen.usable
-    over = tally(Counts(counts.base, counts.over_s, counts.over_s), train, controls)
+    over_in, over_out = (rows[0][usable] for rows in _sides(counts.over_s, train, controls, np.zeros(1, np.int64)))
     weight = seen.share[usable]
     base_out = float(np.sum(seen.base_out[usable] * weight))
     if base_out == 0:
         return 0.0, 0.0
     base_in = float(np.sum(seen.base_in[usable]))
-    over_rate = float(np.sum(over.slow_out[usable] * weight)) / base_out
+    over_rate = float(np.sum(over_out * weight)) / base_out
     slow_rate = float(np.sum(seen.slow_out[usable] * weight)) / base_out
-    return float(np.sum(over.slow_in[usable])) - base_in * over_rate, base_in * slow_rate
+    return float(np.sum(over_in)) - base_in * over_rate, base_in * slow_rate
 
 
 def _statistic(seen: Tally) -> Floats:
@@ -188,15 +189,15 @@ def _statistic(seen: Tally) -> Floats:
     return np.asarray(np.sum(surplus, axis=-1) / np.sqrt(np.maximum(spread, 1e-12)))
 
 
-def _p_value(counts: Counts, train: Train, controls: Controls, seed: int) -> float:
+def _p_value(counts: Counts, train: Train, controls: Controls, here: Tally, seed: int) -> float:
     """The share of shifts of the train, around the whole log, that look as bad as the train where it is."""
     bins = len(counts.base) - 1
-    seen = float(_statistic(tally(counts, train, controls)))
+    seen = float(_statistic(here))
     if seen < _UNREMARKABLE:
         return 0.5 * erfc(seen / sqrt(2))
     fills = bool(np.sum(train.lengths) > _MOST_OF_THE_TIME * bins)
     if len(train) >= FEWEST_EVENTS and (fills or is_regular(train)):
-        return _p_of_events(tally(counts, train, controls))
+        return _p_of_events(here)
     rng = np.random.default_rng(seed)
     found = _shifted(counts, train, controls, _drawn(rng, bins, _SHIFTS))
     reached = int(np.sum(found >= seen - 1e-9))
@@ -233,6 +234,11 @@ def _drawn(rng: np.random.Generator, bins: int, wanted: int) -> Integers:
 
 
 def _shifted(counts: Counts, train: Train, controls: Controls, shifts: Integers) -> Floats:
+    """The statistic of the train moved around the log, what goes over the end coming in at the beginning."""
+    around = [np.concatenate((edges, edges[-1] + edges[1:])) for edges in (counts.base, counts.slow)]
     step = max(1, _BATCH // max(len(train), 1))
-    batches = [shifts[first : first + step] for first in range(0, len(shifts), step)]
-    return np.concatenate([_statistic(tally(counts, train, controls, batch)) for batch in batches])
+    found = []
+    for first in range(0, len(shifts), step):
+        moved = shifts[first : first + step]
+        found.append(_statistic(Tally(*(rows for edges in around for rows in _sides(edges, train, controls, moved)))))
+    return np.concatenate(found)

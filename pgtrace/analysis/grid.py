@@ -61,9 +61,6 @@ class Counts:
         """Of the bins from ``first`` to ``last`` only."""
         return Counts(*(edges[first : last + 1] - edges[first] for edges in (self.base, self.slow, self.over_s)))
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.base + other.base, self.slow + other.slow, self.over_s + other.over_s)
-
 
 def rising(bins: Floats) -> Floats:
     """Sums up to each edge of the grid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,14 +33,14 @@ _WITH_SERIES = {
     "full page image burst",
 }
 #: what belongs to one process's doing is one explanation, however it is cut
-_FAMILIES = {
-    **dict.fromkeys(
-        ["checkpoint", "checkpoint write", "checkpoint sync", "since redo", "checkpoint series"], "checkpoint"
-    ),
-    **dict.fromkeys(["restartpoint", "restartpoint write", "restartpoint sync", "restartpoint series"], "restartpoint"),
-    **dict.fromkeys(["vacuum", "vacuum, same relation", "vacuum series"], "vacuum"),
-    **dict.fromkeys(["WAL burst", "full page image burst"], "WAL burst"),
-}
+_PART = re.compile(r"( write| sync|, same relation| series)+$")
+_FAMILIES = {"since redo": "checkpoint", "full page image burst": "WAL burst"}
+
+
+def family_of(kind: str) -> str:
+    """The process's doing that a kind of events is a part of: checkpoint, vacuum, WAL burst, …"""
+    whole = _PART.sub("", kind)
+    return _FAMILIES.get(whole, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,12 @@ class Kind:
     subject: str | None = None
     only: Booleans | None = None
     without: Booleans | None = None
-    detail: str | None = None
     began_s: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def family(self) -> str:
         """What explanations it is one of."""
-        name = _FAMILIES.get(self.kind, self.kind.removesuffix(" series"))
+        name = family_of(self.kind)
         return f"{name} {self.subject}" if name == "heavy query" else name
 
 
@@ -73,7 +73,7 @@ def load_events(
     events: pl.DataFrame = connection.sql(
         """
         select coalesce(process, 'several') as process, kind, epoch_us(started_at) / 1e6 as started_s,
-            epoch_us(ended_at) / 1e6 as ended_s, relation, fingerprint, magnitude, unit, detail
+            epoch_us(ended_at) / 1e6 as ended_s, relation, fingerprint
         from event_window
         where server = $server and ($since is null or ended_at >= $since) and ($until is null or started_at < $until)
         order by started_s, ended_s
@@ -118,11 +118,11 @@ def _with_series(
     starts = grid.position(rows["started_s"].to_numpy() - early_s)
     ends = grid.position(rows["ended_s"].to_numpy())
     train = train_of(starts, ends, grid.bins)
-    process, detail = str(rows["process"][0]), rows["detail"].drop_nulls().mode().sort().first()
+    process = str(rows["process"][0])
 
     def made(name: str, of: Train) -> Kind:
         began = np.asarray([grid.time_s(float(start)) for start in of.starts])
-        return Kind(process, name, of, subject, only, without, str(detail) if detail is not None else None, began)
+        return Kind(process, name, of, subject, only, without, began)
 
     yield made(kind, train)
     if kind not in _WITH_SERIES or not len(train):
@@ -135,8 +135,7 @@ def _with_series(
 
 def _heavy(rows: pl.DataFrame, executions: Executions) -> Iterator[Kind]:
     """Each query that is long by nature, but not for itself."""
-    busy = rows.group_by("fingerprint").agg((pl.col("ended_s") - pl.col("started_s")).sum().alias("busy_s"))
-    for fingerprint in busy.sort("busy_s", "fingerprint", descending=[True, False])["fingerprint"].head(_MOST_HEAVY):
+    for fingerprint in _busiest(rows, "fingerprint", _MOST_HEAVY):
         own = rows.filter(pl.col("fingerprint") == fingerprint)
         without = _shapes(executions, pl.Series([fingerprint]))
         yield from _with_series(own, executions, "heavy query", subject=str(fingerprint), without=without)
@@ -144,8 +143,7 @@ def _heavy(rows: pl.DataFrame, executions: Executions) -> Iterator[Kind]:
 
 def _same_relation(rows: pl.DataFrame, executions: Executions, relations: dict[str, list[str]]) -> Iterator[Kind]:
     """Vacuums of one relation, for the queries that name it."""
-    busy = rows.group_by("relation").agg((pl.col("ended_s") - pl.col("started_s")).sum().alias("busy_s"))
-    for relation in busy.sort("busy_s", "relation", descending=[True, False])["relation"].head(_MOST_RELATIONS):
+    for relation in _busiest(rows, "relation", _MOST_RELATIONS):
         if relation is None:
             continue
         _, _, qualified = str(relation).partition(".")
@@ -154,6 +152,12 @@ def _same_relation(rows: pl.DataFrame, executions: Executions, relations: dict[s
         if only.any():
             own = rows.filter(pl.col("relation") == relation)
             yield from _with_series(own, executions, "vacuum, same relation", subject=str(relation), only=only)
+
+
+def _busiest(rows: pl.DataFrame, column: str, most: int) -> pl.Series:
+    """What the events of most time are about."""
+    busy = rows.group_by(column).agg((pl.col("ended_s") - pl.col("started_s")).sum().alias("busy_s"))
+    return busy.sort("busy_s", column, descending=[True, False])[column].head(most)
 
 
 def _shapes(executions: Executions, fingerprints: pl.Series) -> Booleans:

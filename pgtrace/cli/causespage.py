@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgtrace.analysis import verdicts
+from pgtrace.analysis.causerows import LEAST_SHARE_PCT
 from pgtrace.cli.page import count, moment, moments, one_line, seconds, share, times
 
 if TYPE_CHECKING:
@@ -63,15 +65,13 @@ def phrase(kind: str) -> str:
 
 def name_of(row: dict[str, Any], several: bool) -> str:
     """What a row is about: ``autovacuum worker: vacuum, same relation (app.orders)``."""
-    subject = f" ({one_line(row['subject'], 60)})" if row["subject"] and row["verdict"] != "recorded" else ""
+    subject = f" ({one_line(row['subject'], 60)})" if row["subject"] and row["verdict"] != verdicts.RECORDED else ""
     server = f"{row['server']} · " if several else ""
     return f"{server}{row['process']}: {row['kind']}{subject}"
 
 
 def _of_query(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of rows about one query, one per kind of events that is worth acting on: series and parts are the same doing."""
-    from pgtrace.analysis.causerows import LEAST_SHARE_PCT
-
     found: dict[tuple[object, ...], dict[str, Any]] = {}
     for row in rows:
         if _is_told(row) and (row["excess_pct"] or 0) >= LEAST_SHARE_PCT:
@@ -101,12 +101,12 @@ def _headline(
 def _sentence(row: dict[str, Any], what: str) -> str:
     part = f" ({seconds(row['excess_s'])} s, {share(row['excess_pct'])} of the time beyond the usual)"
     name = phrase(row["kind"])
-    if row["verdict"] == "recorded":
+    if row["verdict"] == verdicts.RECORDED:
         return f"{what} are associated with {name}, which the server itself recorded{part}."
-    if row["verdict"] == "not separable":
+    if row["verdict"] == verdicts.NOT_SEPARABLE:
         other = phrase(str(row["not_separable_from"]))
         return f"{what} are associated with {name} or {other}: the log cannot tell these apart{part}."
-    if row["verdict"] == "associated":
+    if row["verdict"] == verdicts.ASSOCIATED:
         return f"{what} are associated with {name}{part}."
     return f"{what} coincide with {name}{part}: {count(row['events'], 'event')}, too few to be sure."
 
@@ -142,13 +142,17 @@ def _numbers(row: dict[str, Any]) -> tuple[str, str, str]:
 
 def _queries_of(cause: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The queries that a kind of events goes hardest with."""
-    keys = ["server", "process", "kind"] if cause["verdict"] == "recorded" else ["server", "process", "kind", "subject"]
+    keys = (
+        ["server", "process", "kind"]
+        if cause["verdict"] == verdicts.RECORDED
+        else ["server", "process", "kind", "subject"]
+    )
     own = [
         row
         for row in rows
         if row["fingerprint"] is not None
         and all(row[key] == cause[key] for key in keys)
-        and (row["verdict"] == "recorded") == (cause["verdict"] == "recorded")
+        and (row["verdict"] == verdicts.RECORDED) == (cause["verdict"] == verdicts.RECORDED)
         and (row["excess_s"] or 0) > _LEAST_OF_CAUSE * (cause["excess_s"] or 0)
     ]
     return sorted(own, key=lambda row: -row["excess_s"])[:_MOST_QUERIES]
@@ -208,13 +212,14 @@ _TITLES = (_LITTLE, _NONE, _FEW, _CLOCK, _HIDDEN, _COARSE)
 
 def _why_not(row: dict[str, Any]) -> tuple[str, str]:
     verdict = row["verdict"]
-    if verdict == "no effect seen":
+    if verdict == verdicts.NO_EFFECT:
         seen = row["smallest_ratio_seen"]
         return _NONE, f"{times(seen)} as many slow would have been seen" if seen else ""
-    if verdict == "not enough events" and not _is_told(row):
+    if verdict == verdicts.FEW_EVENTS and not _is_told(row):
         return _FEW, f"{row['events']}"
-    if verdict in ("confounded by a clock", "fast durations not logged", "resolution too coarse"):
-        return {"c": _CLOCK, "f": _HIDDEN, "r": _COARSE}[verdict[0]], ""
+    unjudged = {verdicts.CLOCK: _CLOCK, verdicts.HIDDEN: _HIDDEN, verdicts.COARSE: _COARSE}
+    if verdict in unjudged:
+        return unjudged[verdict], ""
     return _LITTLE, share(row["excess_pct"])
 
 

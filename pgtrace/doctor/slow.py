@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from pgtrace.analysis import Causes
+from pgtrace.analysis import Causes, verdicts
 from pgtrace.doctor.answer import CANNOT_TELL, NO, YES, Answer, Evidence
 from pgtrace.doctor.logged import Logged
 from pgtrace.doctor.scope import Scope, within
@@ -109,7 +109,7 @@ def _no(causes: Causes, statements: int, missing: tuple[str, ...]) -> Answer:
 
 
 def _is_material(row: dict[str, Any]) -> bool:
-    if row["verdict"] == "recorded":
+    if row["verdict"] == verdicts.RECORDED:
         return (row["excess_s"] or 0) >= _LEAST_WAIT_S
     least = _LEAST_COINCIDENCE_S if row["certainty"].startswith("coincides") else _LEAST_S
     return (row["excess_s"] or 0) >= least and (
@@ -130,7 +130,7 @@ def _episodes(episodes: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _of_cause(row: dict[str, Any]) -> Evidence:
-    subject = f" ({_short(row['subject'])})" if row["subject"] and row["verdict"] != "recorded" else ""
+    subject = f" ({_short(row['subject'])})" if row["subject"] and row["verdict"] != verdicts.RECORDED else ""
     text = f"{row['process']}, {row['kind']}{subject}, {row['certainty']}: {row['evidence']}"
     names = ("times_slower", "slow_ratio", "excess_s", "excess_pct", "events", "q_value")
     return Evidence(text, {name: row[name] for name in names})
@@ -153,7 +153,7 @@ def _short(text: str) -> str:
 
 
 def _summary(top: dict[str, Any] | None, held: list[dict[str, Any]], timeouts: dict[str, Any]) -> str:
-    if top is not None and top["verdict"] == "recorded":
+    if top is not None and top["verdict"] == verdicts.RECORDED:
         return f"waits for locks took {top['excess_s']:,.1f} s, as the server recorded"
     if top is not None:
         sure = "coincide with" if top["certainty"].startswith("coincides") else "are associated with"

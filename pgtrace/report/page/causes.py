@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from pgtrace.analysis import Causes
+from pgtrace.analysis import Causes, verdicts
 from pgtrace.report.page import figures
 from pgtrace.report.page.lag import lag_chart
 from pgtrace.report.page.markup import Markup, join, paragraph, tag, text
@@ -85,9 +85,9 @@ def _named(row: dict[str, Any], several_servers: bool) -> str:
     """``vacuums, associated with 3 min of it: ×3.1 as many slow executions (moderate certainty)``."""
     kind = _kinds(row["kind"]) + (f" on {row['server']}" if several_servers else "")
     amount = figures.seconds(row["excess_s"] or 0.0)
-    if row["verdict"] == "recorded":
+    if row["verdict"] == verdicts.RECORDED:
         return f"{kind}, {amount} as the server recorded"
-    certain = {"associated": "associated with", "not separable": "which may belong to"}
+    certain = {verdicts.ASSOCIATED: "associated with", verdicts.NOT_SEPARABLE: "which may belong to"}
     words = f"{kind}, {certain.get(row['verdict'], 'coinciding with')} {amount} of it"
     more = f": {figures.times(row['slow_ratio'])} as many slow executions" if row["slow_ratio"] is not None else ""
     sure = f"{row['certainty']} evidence" if row["certainty"] in ("strong", "moderate") else row["certainty"]
