@@ -18,19 +18,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.ingest_speed import Run, run
+from benchmarks.postgres import OWNER, program
 
-#: who owns the server where this runs as root
-OWNER = "postgres"
 SETTINGS = "listen_addresses = ''\nfsync = off\nsynchronous_commit = off\nmax_wal_size = '2GB'\nwal_keep_size = '4GB'\n"
-
-
-def program(name: str) -> str:
-    """A program of PostgreSQL. Raises SystemExit where there is none."""
-    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    found = shutil.which(name) or (str(packaged[0]) if packaged else None)
-    if found is None:
-        sys.exit(f"{name} is not on the PATH: install PostgreSQL")
-    return found
 
 
 def of_server(command: list[str]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -23,12 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 import pgtrace
+from pgtrace.analysis.kinds import family_of
 
 _ENOUGH = 0.9
 _SEVERAL = "several"
-#: the parts of one process's doing, which are one answer
-_PARTS = re.compile(r"( write| sync|, same relation)?( series)?$")
-_SAME = {"since redo": "checkpoint", "full page image burst": "WAL burst"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,7 @@ class Score:
 
 def answer(process: str | None, kind: str) -> tuple[str, str]:
     """An explanation, however it is cut: the writes of a checkpoint are its doing."""
-    whole = _PARTS.sub("", kind)
-    return process or _SEVERAL, _SAME.get(whole, whole)
+    return process or _SEVERAL, family_of(kind)
 
 
 def scored(folder: Path, *, fresh: bool, wal: bool) -> Score:

@@ -13,20 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-#: who owns the server where this runs as root
-OWNER = "postgres"
+from benchmarks.postgres import OWNER, program
+
 USER, DATABASE = "bench", "postgres"
 #: WAL kept for the label's reader, in MB; the newest where there was more
 WAL_KEPT_MB = 200
-
-
-def program(name: str) -> str:
-    """A program of PostgreSQL. Raises SystemExit where there is none."""
-    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    found = shutil.which(name) or (str(packaged[0]) if packaged else None)
-    if found is None:
-        sys.exit(f"{name} is not on the PATH: install PostgreSQL")
-    return found
 
 
 def of_server(command: list[str], processors: int | None = None) -> None:

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+from benchmarks.postgres import program
+
 from .bursts import Stage
 from .causes import CAUSES, Cause
 from .load import Window, effect
-from .server import Place, Server, program, running
+from .server import Place, Server, running
 
 #: how the log is written
 LOGS: dict[str, dict[str, str]] = {
