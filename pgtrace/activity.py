@@ -7,7 +7,8 @@ from datetime import datetime
 from pgtrace.schema import Column, Table
 
 #: in flight, on average over a second, is what was before it, and for each start in it the rest of the second, less
-#: for each end in it the rest of the second
+#: for each end in it the rest of the second. Microseconds are summed as integers: a sum of floats depends on the
+#: order in which threads come to it
 _VIEW = """
 with
 usual as (
@@ -18,7 +19,7 @@ usual as (
 ),
 edge as (
     select statement.server, started_at as edge_at, 1 as change, duration_ms > slow_ms as is_slow,
-        greatest(duration_ms - slow_ms, 0) as over_ms
+        cast(greatest(duration_ms - slow_ms, 0) * 1000 as bigint) as over_us
     from statement
     inner join usual
         on statement.server = usual.server and statement.fingerprint is not distinct from usual.fingerprint
@@ -32,15 +33,15 @@ counted as (
     select server, date_trunc('second', edge_at) as second,
         count(*) filter (change = 1) as started,
         count(*) filter (change = -1) as ended,
-        sum(change * (1 - epoch_us(edge_at) % 1000000 / 1e6)) as rest,
+        cast(sum(change * (1000000 - epoch_us(edge_at) % 1000000)) as bigint) as rest_us,
         count(*) filter (is_slow) as slow,
-        coalesce(sum(over_ms), 0) / 1000 as excess_s
+        cast(coalesce(sum(over_us), 0) as bigint) / 1e6 as excess_s
     from edge
     group by all
 )
 select server, second, started, ended,
     greatest(
-        rest + coalesce(
+        rest_us / 1e6 + coalesce(
             sum(started - ended) over (
                 partition by server order by second rows between unbounded preceding and 1 preceding
             ), 0
