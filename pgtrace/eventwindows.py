@@ -22,6 +22,15 @@ _STORM_CONNECTIONS, _STORM_TIMES = 20, 5
 #: a statement is long by nature if nine out of ten take this long, and three times the shortest that is logged
 _LONG_MS, _LONG_TIMES, _LONG_SHARE = 500, 3, 0.9
 
+#: times of whole seconds (%t in log_line_prefix) are as much too early
+_BEGUN = """
+execution.started_at <= temp_file.logged_at + case
+    when epoch_us(temp_file.logged_at) % 1000000 = 0 and epoch_us(execution.logged_at) % 1000000 = 0
+        then interval 1 second
+    else interval 0 seconds end
+"""
+_MINUTE_US = 60_000_000
+
 _CHECKPOINT_PARTS = f"""
 select server, 'checkpointer' as process, process_kind as kind, started_at, completed_at as ended_at,
     cast(null as varchar) as relation, cast(null as varchar) as fingerprint,
@@ -97,27 +106,34 @@ from (
 where connections >= greatest({_STORM_CONNECTIONS}, {_STORM_TIMES} * usual)
 """
 
-#: the statement of the same process that was over next is the one that made the file
-_TEMP_FILES = """
+#: the statement that made the file is the one of the same process that was over next, if it had begun by then. Most end
+#: soon after, so they are looked for by minutes first: sorting all statements would take longer than all else
+_TEMP_FILES = f"""
 select server, 'backend', 'temporary files', coalesce(statement_started_at, logged_at - interval 1 second),
     coalesce(statement_ended_at, logged_at), null, fingerprint, cast(size_bytes as double), 'bytes', null
 from (
     select temp_file.server, temp_file.logged_at, temp_file.size_bytes,
-        coalesce(temp_file.fingerprint, execution.fingerprint) as fingerprint,
-        case when execution.started_at <= temp_file.logged_at then execution.started_at end as statement_started_at,
-        case when execution.started_at <= temp_file.logged_at then execution.logged_at end as statement_ended_at
+        coalesce(temp_file.fingerprint, case when {{begun}} then execution.fingerprint end) as fingerprint,
+        case when {{begun}} then least(execution.started_at, temp_file.logged_at) end as statement_started_at,
+        case when {{begun}} then execution.logged_at end as statement_ended_at
     from temp_file
     asof left join (
         -- of several that were over at one time, the first: an asof join takes any
         select server, pid, started_at, logged_at, fingerprint,
             cast(epoch_us(logged_at) as hugeint) * 4294967296 + line_no as nth
         from statement
-        where pid in (select pid from temp_file) and phase not in ('parse', 'bind')
+        where phase not in ('parse', 'bind') and (
+            (pid, epoch_us(logged_at) // {_MINUTE_US}) in (
+                select (pid, unnest([epoch_us(logged_at) // {_MINUTE_US}, epoch_us(logged_at) // {_MINUTE_US} + 1]))
+                from temp_file
+            )
+            or (duration_ms >= {_MINUTE_US} / 1000 and pid in (select pid from temp_file))
+        )
     ) as execution
         on temp_file.server = execution.server and temp_file.pid = execution.pid
         and cast(epoch_us(temp_file.logged_at) as hugeint) * 4294967296 <= execution.nth
 )
-"""
+""".format(begun=_BEGUN)
 
 _HEAVY = f"""
 select statement.server, 'backend', 'heavy query', statement.started_at, statement.logged_at, null,

@@ -20,6 +20,12 @@ _SHORTEST_THRESHOLD_MS = 0.95
 _ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 7.5, 8, 9)
 _JUST_ABOVE = 1.03
 
+#: the executions that are compared with each other: of a server, in a span, with a beginning
+COMPARED = """
+phase not in ('parse', 'bind') and server = $server and duration_ms is not null and started_at is not null
+and ($since is null or started_at >= $since) and ($until is null or started_at < $until)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Logging:
@@ -52,20 +58,16 @@ class Facts:
 
 def logging_of(connection: duckdb.DuckDBPyConnection, bounds: Mapping[str, object]) -> Facts | None:
     """Find out from the data, and from snapshots and changes of settings, how executions are logged."""
-    where = (
-        "phase not in ('parse', 'bind') and server = $server "
-        "and ($since is null or started_at >= $since) and ($until is null or started_at < $until)"
-    )
     statements, first, last, whole = connection.execute(
         "select count(*), min(epoch_us(started_at)), max(epoch_us(started_at)), "
-        f"bool_and(epoch_us(logged_at) % 1000000 = 0) from statement where {where}",
+        f"bool_and(epoch_us(logged_at) % 1000000 = 0) from statement where {COMPARED}",
         dict(bounds),
     ).fetchall()[0]
     if statements < 2 or first is None or last is None or last <= first:
         return None
     stretch = max((last - first) / _STRETCHES, 1)
     rows = connection.execute(
-        f"select min(duration_ms), count(*) from statement where {where} "
+        f"select min(duration_ms), count(*) from statement where {COMPARED} "
         f"group by floor((epoch_us(started_at) - {first}) / {stretch})",
         dict(bounds),
     ).fetchall()

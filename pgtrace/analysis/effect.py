@@ -9,6 +9,7 @@ in either, and asks only whether they meet.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import erfc, exp, inf, sqrt
 
 import numpy as np
@@ -148,11 +149,17 @@ def _ratio(inside: Floats, outside: Floats, seed: int) -> tuple[float, float]:
     return ratio, float(np.std(logs, ddof=1)) * sqrt(len(inside) / (len(inside) - 1))
 
 
+@lru_cache(maxsize=8)
 def resampled(events: int, seed: int) -> Floats:
-    """How often each event is drawn in each sample of a bootstrap: samples by events."""
+    """How often each event is drawn in each sample of a bootstrap: samples by events; not to be written to.
+
+    The tests of one kind of events have mostly as many: they share the samples.
+    """
     samples = int(np.clip(_MOST_DRAWS // events, _FEWEST_RESAMPLES, _RESAMPLES))
     drawn = np.random.default_rng(seed).multinomial(events, np.full(events, 1 / events), size=samples)
-    return drawn.astype(np.float64)
+    weights = drawn.astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def student_95(freedom: int) -> float:

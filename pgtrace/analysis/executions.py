@@ -11,28 +11,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pgtrace.analysis.censoring import Facts, Logging, logging_of
+from pgtrace.analysis.censoring import COMPARED, Facts, Logging, logging_of
 from pgtrace.analysis.grid import Booleans, Counts, Floats, Grid, Integers
 
 #: what counts as slow is decided later, between this quantile and the top; of a short log more is kept
 _KEPT_FROM, _KEPT_FROM_SHORT, _SHORT = 0.75, 0.4, 2_000_000
 #: what counts as slow: one in ten of the executions outside of the events
 SLOW_SHARE = 0.1
-#: and very slow: an effect may sit in the tail alone
-VERY_SLOW_SHARE = 0.01
 #: more executions than this: quantiles are estimated (t-digest), not sorted out
 _EXACT_BELOW = 5_000_000
-#: fewer executions outside than this: slow is what it is over all the log
-_FEWEST_OUTSIDE, _FEWEST_OF_EXTREMES = 50, 200
-#: a query is compared if it runs outside at least so often, and at this share of its rate inside
-_FEWEST_COMPARED, _LEAST_RATE = 5, 0.2
 #: a gap this long with no execution at all: the log, or the server, was not there
 _ABSENT_S = 120.0
-
-_WHERE = """
-phase not in ('parse', 'bind') and server = $server
-and ($since is null or started_at >= $since) and ($until is null or started_at < $until)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +43,8 @@ class Executions:
     slow_bin: NDArray[np.int32]
     slow_ms: NDArray[np.float32]
     #: the slow rows by shape and duration
-    by_duration: Integers
+    ranked_bin: NDArray[np.int32]
+    ranked_ms: NDArray[np.float32]
     #: where each shape's rows begin, and where the last one's end
     cells_from: Integers
     slow_from: Integers
@@ -67,62 +57,28 @@ class Executions:
             over = over[shapes[self.slow_shape]]
         return float(np.sum(over, dtype=np.float64)) / 1000
 
-    def thresholds(self, inside: Booleans) -> Floats:
-        """What counts as slow per shape, in ms: the 90th percentile of the executions that start outside of these bins.
-
-        Where durations below a threshold are not logged, it is of those that are.
-        """
-        return self._slowest(inside, SLOW_SHARE, _FEWEST_OUTSIDE, self.usual)
-
-    def extremes(self, inside: Booleans) -> Floats:
-        """What counts as very slow: the 99th percentile; infinite where too few executions start outside."""
-        return self._slowest(inside, VERY_SLOW_SHARE, _FEWEST_OF_EXTREMES, np.full(len(self.usual), np.inf))
-
-    def _slowest(self, inside: Booleans, share: float, fewest: int, otherwise: Floats) -> Floats:
-        """The duration that this share of the executions outside exceeds; ``otherwise`` of fewer than ``fewest``."""
-        shapes = len(self.usual)
-        outside_calls = np.bincount(self.cell_shape, np.where(inside[self.cell_bin], 0, self.cell_calls), shapes)
-        kept = np.concatenate(([0], np.cumsum(~inside[self.slow_bin[self.by_duration]])))
-        first, last = kept[self.slow_from[:-1]], kept[self.slow_from[1:]]
-        wanted = np.minimum(np.floor(outside_calls * share).astype(np.int64), last - first - 1)
-        known = (outside_calls >= fewest) & (last > first)
-        # the row with which so many of the shape's rows outside are reached, in order of duration
-        place = np.searchsorted(kept, last - wanted) - 1
-        found = np.where(known, self.slow_ms[self.by_duration[np.where(known, place, 0)]], otherwise)
-        return np.maximum(found.astype(np.float64), self.logging.from_ms)
-
-    def are_comparable(self, inside: Booleans) -> Booleans:
-        """Which shapes run outside of these bins too: what runs in the events alone is part of them."""
-        shapes = len(self.usual)
-        inside_calls = np.bincount(self.cell_shape, np.where(inside[self.cell_bin], self.cell_calls, 0), shapes)
-        outside_calls = np.bincount(self.cell_shape, self.cell_calls, shapes) - inside_calls
-        comparable = outside_calls >= _FEWEST_COMPARED
-        if self.logging.is_censored:  # more of what is slow says nothing of how much there is
-            return np.asarray(comparable)
-        bins_in, bins_out = int(np.sum(inside & self.observed)), int(np.sum(~inside & self.observed))
-        return np.asarray(comparable & (outside_calls * bins_in >= _LEAST_RATE * inside_calls * bins_out))
-
     def counts(self, thresholds: Floats, shapes: Booleans | int | None = None) -> Counts:
         """Counts of one shape (its number), of those marked, or of all; what is slow is each shape's own."""
-        cells, slow = self._rows(shapes)
+        cells, slow = self.rows(shapes)
         bins = self.grid.bins
         if self.logging.is_censored:
             base = np.where(self._present(cells) if isinstance(shapes, int) else self.observed, self.grid.width_s, 0.0)
         else:
             base = self.calls(shapes)
         over = self.slow_ms[slow] - thresholds[self.slow_shape[slow]]
-        place = self.slow_bin[slow]
-        slow_calls = np.bincount(place, over > 0, bins).astype(np.float64)
-        return Counts.of_bins(base, slow_calls, np.bincount(place, np.maximum(over, 0) / 1000, bins).astype(np.float64))
+        is_over = over > 0
+        place, over_s = self.slow_bin[slow][is_over], over[is_over] / 1000
+        slow_calls = np.bincount(place, minlength=bins).astype(np.float64)
+        return Counts.of_bins(base, slow_calls, np.bincount(place, over_s, bins).astype(np.float64))
 
     def calls(self, shapes: Booleans | int | None = None) -> Floats:
         """Executions that started in each bin."""
-        cells, _ = self._rows(shapes)
+        cells, _ = self.rows(shapes)
         return np.bincount(self.cell_bin[cells], self.cell_calls[cells], self.grid.bins).astype(np.float64)
 
-    def _rows(self, shapes: Booleans | int | None) -> tuple[slice | Booleans, slice | Booleans]:
+    def rows(self, shapes: Booleans | int | None) -> tuple[slice | Booleans, slice | Booleans]:
         """The rows of these shapes among the cells and among the slow executions."""
-        if shapes is None:
+        if shapes is None or (not isinstance(shapes, int) and bool(shapes.all())):
             return slice(None), slice(None)
         if isinstance(shapes, int):
             return slice(*self.cells_from[shapes : shapes + 2]), slice(*self.slow_from[shapes : shapes + 2])
@@ -157,13 +113,13 @@ def load(
         return None
     grid = Grid.over(facts.first_s, facts.last_s, facts.resolution_ms / 1000)
     shapes = _shapes(connection, bounds, facts)
-    position = f"cast(floor((epoch_us(started_at) / 1e6 - {grid.origin_s!r}) / {grid.width_s!r}) as integer)"
+    offset = f"floor((epoch_us(started_at) / 1e6 - {grid.origin_s!r}) / {grid.width_s!r})"
+    position = f"cast(least({offset}, {grid.bins - 1}) as bigint)"
     rows = f"""
-        select cast(shape as integer) as shape, {position} as bin, %s
+        select cast(shape as bigint) * {grid.bins} + {position} as place, %s
         from statement
         inner join pgtrace_shape on coalesce(statement.fingerprint, '') = pgtrace_shape.fingerprint
-        where {_WHERE} %s
-        order by 1, 2"""
+        where {COMPARED} %s"""
     connection.register("pgtrace_shape", shapes.select("shape", "fingerprint", "kept_ms"))
     try:
         calls = "cast(count(*) as integer) as calls"
@@ -172,14 +128,21 @@ def load(
         slow = connection.sql(rows % (duration, "and duration_ms >= kept_ms"), params=bounds).pl()
     finally:
         connection.unregister("pgtrace_shape")
-    return of_rows(grid, facts.logging, shapes.drop("kept_ms"), cells, slow)
+    return of_rows(grid, facts.logging, shapes.drop("kept_ms"), _placed(cells, grid), _placed(slow, grid))
+
+
+def _placed(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Rows by shape and bin, from one number for both."""
+    shape, place = pl.col("place") // grid.bins, pl.col("place") % grid.bins
+    return rows.sort("place").select(shape.cast(pl.Int32).alias("shape"), place.cast(pl.Int32).alias("bin"), pl.last())
 
 
 def of_rows(grid: Grid, logging: Logging, shapes: pl.DataFrame, cells: pl.DataFrame, slow: pl.DataFrame) -> Executions:
     """From cells (shape, bin, calls) and slow executions (shape, bin, duration_ms), both sorted by shape and bin."""
     bins = np.unique(cells["bin"].to_numpy())
     usual_gap = float(np.median(np.diff(bins))) if len(bins) > 1 else 1.0
-    slow_shape, slow_ms = slow["shape"].to_numpy(), slow["duration_ms"].to_numpy()
+    slow_shape, slow_bin, slow_ms = (slow[column].to_numpy() for column in ("shape", "bin", "duration_ms"))
+    by_duration = np.lexsort((slow_ms, slow_shape))
     return Executions(
         grid=grid,
         logging=logging,
@@ -190,9 +153,10 @@ def of_rows(grid: Grid, logging: Logging, shapes: pl.DataFrame, cells: pl.DataFr
         cell_bin=cells["bin"].to_numpy(),
         cell_calls=cells["calls"].to_numpy(),
         slow_shape=slow_shape,
-        slow_bin=slow["bin"].to_numpy(),
+        slow_bin=slow_bin,
         slow_ms=slow_ms,
-        by_duration=np.lexsort((slow_ms, slow_shape)),
+        ranked_bin=slow_bin[by_duration],
+        ranked_ms=slow_ms[by_duration],
         cells_from=_begins(cells["shape"].to_numpy(), shapes.height),
         slow_from=_begins(slow_shape, shapes.height),
         observed=_without_gaps(bins, grid.bins, max(_ABSENT_S / grid.width_s, 50 * usual_gap)),
@@ -214,7 +178,7 @@ def _shapes(connection: duckdb.DuckDBPyConnection, bounds: Mapping[str, object],
         select coalesce(fingerprint, '') as fingerprint, count(*) as calls, sum(duration_ms) as total_ms,
             {quantiles} as quantiles
         from statement
-        where {_WHERE}
+        where {COMPARED}
         group by all
         order by total_ms desc, fingerprint
         """,

@@ -11,6 +11,7 @@ from pgtrace.analysis.effect import Effect, measure
 from pgtrace.analysis.executions import Executions
 from pgtrace.analysis.grid import Booleans, Counts, Floats
 from pgtrace.analysis.kinds import Kind
+from pgtrace.analysis.outside import outside_of
 from pgtrace.analysis.windows import SHORTEST_CONTROL_S, Controls, Train, clipped, controls_of, marks
 
 #: queries looked at one by one: those with most time, if they ran this often
@@ -83,16 +84,17 @@ def prepare(executions: Executions, kind: Kind) -> Setting:
     inside = marks(kind.train, grid.bins)
     usual = float(np.quantile(executions.slow_ms, 0.96)) / 1000 if len(executions.slow_ms) else 0.0
     guard = int(np.ceil(min(usual, _LONGEST_GUARD_S) / grid.width_s))
-    thresholds = executions.thresholds(inside)
+    outside = outside_of(executions, inside)
     # what runs in the events alone cannot be compared, and the events themselves are not their victims
-    shapes = executions.are_comparable(inside)
+    shapes = outside.comparable
     if kind.without is not None:
         shapes &= ~kind.without
-    extremes = executions.extremes(inside)
-    slow_s = executions.slow_s(thresholds, shapes)
+    slow_s = executions.slow_s(outside.slow_ms, shapes)
     if kind.only is not None:
         shapes = shapes & kind.only
-    return Setting(kind, thresholds, extremes, inside, shapes, slow_s, guard, SHORTEST_CONTROL_S / grid.width_s)
+    return Setting(
+        kind, outside.slow_ms, outside.very_slow_ms, inside, shapes, slow_s, guard, SHORTEST_CONTROL_S / grid.width_s
+    )
 
 
 def find_all(executions: Executions, server: str, kinds: Iterable[Kind]) -> list[Finding]:

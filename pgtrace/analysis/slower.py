@@ -37,8 +37,7 @@ def slower(executions: Executions, finding: Finding) -> Slower:
     outside |= marks(Train(controls.after_from, controls.after_to), bins)
     base = np.diff(finding.counts(executions).base)
     base_in, base_out = float(base[setting.inside].sum()), float(base[outside].sum())
-    allowed = setting.shapes if finding.shape is None else np.arange(len(setting.shapes)) == finding.shape
-    rows = allowed[executions.slow_shape]
+    _, rows = executions.rows(finding.shape if finding.shape is not None else setting.shapes)
     times = executions.slow_ms[rows] / finding.thresholds[executions.slow_shape[rows]]
     place = executions.slow_bin[rows]
     inside_times = np.sort(times[setting.inside[place]])[::-1]
