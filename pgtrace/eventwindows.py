@@ -55,7 +55,7 @@ select server, 'checkpointer', 'since redo', started_at,
     least(started_at + {_SINCE_REDO}, coalesce(started_at + (next_started_at - started_at) / 2, 'infinity')),
     null, null, cast(distance_kb as double), 'kB of WAL since the one before', array_to_string(reasons, ' ')
 from (
-    select *, lead(started_at) over (partition by server order by started_at) as next_started_at
+    select *, lead(started_at) over (partition by server order by started_at, source_id, line_no) as next_started_at
     from checkpoint
     where process_kind = 'checkpoint' and started_at is not null
 )

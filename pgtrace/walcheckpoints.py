@@ -33,7 +33,7 @@ completions as (
     from checkpoint
     where process_kind = 'checkpoint' and completed_at is not null
     -- once, where the log is there in several formats
-    qualify lsn is null or row_number() over (partition by server, lsn order by completed_at) = 1
+    qualify lsn is null or row_number() over (partition by server, lsn order by completed_at, started_at) = 1
 ),
 -- until version 15 by order: records and completions take turns; where there are several, the last ones belong
 -- together, unless it could be other ones
@@ -51,12 +51,12 @@ steps as (
 turns as (
     select *, lsn is not null and lag(lsn) over in_order is null as is_first
     from steps
-    window in_order as (partition by server, is_shutdown order by happened_at, lsn nulls last)
+    window in_order as (partition by server, is_shutdown order by happened_at, lsn nulls last, started_at)
 ),
 rounds as (
     select
         *, count(*) filter (where is_first) over (
-            partition by server, is_shutdown order by happened_at, lsn nulls last rows unbounded preceding
+            partition by server, is_shutdown order by happened_at, lsn nulls last, started_at rows unbounded preceding
         ) as round_no
     from turns
 ),
@@ -68,7 +68,7 @@ places as (
     from rounds
     window
         of_round as (partition by server, is_shutdown, round_no),
-        of_kind as (partition by server, is_shutdown, round_no, lsn is null order by happened_at, lsn)
+        of_kind as (partition by server, is_shutdown, round_no, lsn is null order by happened_at, lsn, started_at)
 ),
 certain as (
     select

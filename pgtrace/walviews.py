@@ -105,7 +105,7 @@ seconds as (
     select
         server, second, sum(bytes) as bytes, sum(fpi_bytes) as fpi_bytes, sum(commits) as commits,
         greatest(second + interval 1 second, max(written_until)) as ended_at,
-        arg_max(resource_manager, bytes) as resource_manager
+        arg_max(resource_manager, (bytes, resource_manager)) as resource_manager
     from wal_second
     group by server, second
 ),
@@ -136,7 +136,7 @@ select
     server, min(second) as started_at, max(ended_at) as ended_at, count(*) as busy_seconds,
     cast(sum(bytes) as bigint) as bytes, cast(sum(fpi_bytes) as bigint) as fpi_bytes,
     cast(sum(commits) as bigint) as commits, cast(max(bytes) as bigint) as peak_bytes,
-    any_value(median_bytes) as median_bytes, arg_max(resource_manager, bytes) as resource_manager
+    any_value(median_bytes) as median_bytes, arg_max(resource_manager, (bytes, second)) as resource_manager
 from numbered
 group by server, burst_no
 """

@@ -33,9 +33,10 @@ class Outside:
 
 def outside_of(executions: Executions, inside: Booleans) -> Outside:
     """Look at the executions that start in none of the bins that ``inside`` marks."""
-    all_calls = executions.shapes["calls"].to_numpy()
+    all_calls: Integers = executions.shapes["calls"].to_numpy().astype(np.int64)
     place = inside[executions.cell_bin]
-    inside_calls = np.bincount(executions.cell_shape[place], executions.cell_calls[place], len(all_calls))
+    weighted = np.bincount(executions.cell_shape[place], executions.cell_calls[place], len(all_calls))
+    inside_calls = weighted.astype(np.int64)
     outside_calls = all_calls - inside_calls
     kept = np.concatenate(([0], np.cumsum(~inside[executions.ranked_bin])))
     none = np.full(len(all_calls), np.inf)
@@ -47,7 +48,7 @@ def outside_of(executions: Executions, inside: Booleans) -> Outside:
 
 
 def _slowest(
-    executions: Executions, kept: Integers, outside_calls: Floats, share: float, fewest: int, otherwise: Floats
+    executions: Executions, kept: Integers, outside_calls: Integers, share: float, fewest: int, otherwise: Floats
 ) -> Floats:
     """The duration that this share of the executions outside exceeds; ``otherwise`` of fewer than ``fewest``.
 
@@ -62,7 +63,7 @@ def _slowest(
     return np.maximum(found.astype(np.float64), executions.logging.from_ms)
 
 
-def _comparable(executions: Executions, inside: Booleans, inside_calls: Floats, outside_calls: Floats) -> Booleans:
+def _comparable(executions: Executions, inside: Booleans, inside_calls: Integers, outside_calls: Integers) -> Booleans:
     comparable = outside_calls >= _FEWEST_COMPARED
     if executions.logging.is_censored:  # more of what is slow says nothing of how much there is
         return np.asarray(comparable)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgtrace.analysis import verdicts
 from pgtrace.analysis.causerows import LEAST_SHARE_PCT
+from pgtrace.analysis.phrases import phrase
 from pgtrace.cli.page import count, moment, moments, one_line, seconds, share, times
 
 if TYPE_CHECKING:
@@ -16,27 +17,6 @@ if TYPE_CHECKING:
 _MOST_CAUSES, _MOST_QUERIES, _MOST_ITEMS = 12, 3, 12
 #: a query below a process is shown if it has this share of the process's excess seconds
 _LEAST_OF_CAUSE = 0.05
-#: kinds of events in a sentence
-_PHRASES = {
-    "checkpoint": "checkpoints",
-    "checkpoint write": "the writing of checkpoints",
-    "checkpoint sync": "the syncing of checkpoints",
-    "since redo": "the time just after a checkpoint begins (full page images)",
-    "restartpoint": "restartpoints",
-    "vacuum": "autovacuum",
-    "vacuum, same relation": "autovacuum of the same table",
-    "analyze": "autoanalyze",
-    "lock wait": "waits for locks",
-    "temporary files": "queries that write temporary files",
-    "connection storm": "connection storms",
-    "heavy query": "a heavy query beside them",
-    "WAL burst": "bursts of WAL",
-    "full page image burst": "bursts of full page images",
-    "archive failed": "failures of the archiver",
-    "recovery conflict": "recovery conflicts",
-    "deadlock": "deadlocks",
-    "reload": "reloads of the configuration",
-}
 
 
 def print_causes(console: Console, causes: Causes, *, of_query: bool = False, everything: bool = False) -> None:
@@ -55,12 +35,6 @@ def print_causes(console: Console, causes: Causes, *, of_query: bool = False, ev
     if not everything:
         _print_rest(console, rows, blamed, several, of_query)
     _print_facts(console, causes.facts)
-
-
-def phrase(kind: str) -> str:
-    """A kind of event as a sentence names it."""
-    name, series = kind.removesuffix(" series"), kind.endswith(" series")
-    return _PHRASES.get(name, name) + (", many in a row" if series else "")
 
 
 def name_of(row: dict[str, Any], several: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pgtrace.cli.causespage import phrase
+from pgtrace.analysis.phrases import phrase
 from pgtrace.cli.page import count, moment, one_line, seconds, share, times
 
 if TYPE_CHECKING:

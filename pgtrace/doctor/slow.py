@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from pgtrace.analysis import Causes, verdicts
+from pgtrace.analysis.phrases import phrase
 from pgtrace.doctor.answer import CANNOT_TELL, NO, YES, Answer, Evidence
 from pgtrace.doctor.logged import Logged
 from pgtrace.doctor.scope import Scope, within
@@ -32,22 +33,6 @@ _NEXT = {
     "connection storm": "a connection pooler keeps sessions open; pgtrace query connections_by_minute has the rates",
     "heavy query": "pgtrace query slow_queries has its text; run it at another time, on a standby, or tune it",
     "WAL burst": "pgtrace query wal_bursts and relations_written_by_query say what wrote",
-}
-
-
-_PHRASES = {
-    "checkpoint": "checkpoints",
-    "checkpoint write": "the writing of checkpoints",
-    "checkpoint sync": "the syncing of checkpoints",
-    "since redo": "the half minute from the beginning of checkpoints (full page images)",
-    "vacuum": "autovacuum",
-    "vacuum, same relation": "autovacuum of the same table",
-    "analyze": "autoanalyze",
-    "lock wait": "waits for locks",
-    "temporary files": "queries that write temporary files",
-    "connection storm": "connection storms",
-    "heavy query": "a heavy query beside them",
-    "WAL burst": "bursts of WAL",
 }
 
 
@@ -157,9 +142,8 @@ def _summary(top: dict[str, Any] | None, held: list[dict[str, Any]], timeouts: d
         return f"waits for locks took {top['excess_s']:,.1f} s, as the server recorded"
     if top is not None:
         sure = "coincide with" if top["certainty"].startswith("coincides") else "are associated with"
-        other = f", or {top['not_separable_from']}" if top["not_separable_from"] else ""
-        what = _PHRASES.get(top["kind"].removesuffix(" series"), f"{top['kind']} of {top['process']}")
-        return f"slow executions {sure} {what}{other} ({top['excess_s']:,.1f} s)"
+        other = f", or {phrase(top['not_separable_from'])}" if top["not_separable_from"] else ""
+        return f"slow executions {sure} {phrase(top['kind'])}{other} ({top['excess_s']:,.1f} s)"
     if held:
         return f"slow from {held[0]['started_at']:%Y-%m-%d %H:%M:%S} on, with no process that this log could blame"
     return f"{timeouts['cancelled']:,} statements ran into statement_timeout"

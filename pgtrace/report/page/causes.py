@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from pgtrace.analysis import Causes, verdicts
+from pgtrace.analysis.phrases import phrase
 from pgtrace.report.page import figures
 from pgtrace.report.page.lag import lag_chart
 from pgtrace.report.page.markup import Markup, join, paragraph, tag, text
@@ -83,7 +84,7 @@ def _slow_sentence(facts: dict[str, Any]) -> str:
 
 def _named(row: dict[str, Any], several_servers: bool) -> str:
     """``vacuums, associated with 3 min of it: ×3.1 as many slow executions (moderate certainty)``."""
-    kind = _kinds(row["kind"]) + (f" on {row['server']}" if several_servers else "")
+    kind = phrase(row["kind"]) + (f" on {row['server']}" if several_servers else "")
     amount = figures.seconds(row["excess_s"] or 0.0)
     if row["verdict"] == verdicts.RECORDED:
         return f"{kind}, {amount} as the server recorded"
@@ -92,20 +93,6 @@ def _named(row: dict[str, Any], several_servers: bool) -> str:
     more = f": {figures.times(row['slow_ratio'])} as many slow executions" if row["slow_ratio"] is not None else ""
     sure = f"{row['certainty']} evidence" if row["certainty"] in ("strong", "moderate") else row["certainty"]
     return f"{words}{more} ({sure})"
-
-
-def _kinds(kind: str) -> str:
-    several = {
-        "lock wait": "waits for locks",
-        "vacuum": "vacuums",
-        "checkpoint": "checkpoints",
-        "checkpoint write": "checkpoints while they write",
-        "checkpoint sync": "checkpoints while they sync",
-        "since redo": "the time after a checkpoint began",
-        "connection storm": "bursts of new connections",
-        "heavy query": "a heavy query beside them",
-    }
-    return several.get(kind, kind)
 
 
 def _item(row: dict[str, Any], causes: Causes, span: Span) -> Markup:
