@@ -59,17 +59,26 @@ class Executions:
 
     def counts(self, thresholds: Floats, shapes: Booleans | int | None = None) -> Counts:
         """Counts of one shape (its number), of those marked, or of all; what is slow is each shape's own."""
-        cells, slow = self.rows(shapes)
+        cells, _ = self.rows(shapes)
         bins = self.grid.bins
         if self.logging.is_censored:
             base = np.where(self._present(cells) if isinstance(shapes, int) else self.observed, self.grid.width_s, 0.0)
         else:
             base = self.calls(shapes)
-        over = self.slow_ms[slow] - thresholds[self.slow_shape[slow]]
-        is_over = over > 0
-        place, over_s = self.slow_bin[slow][is_over], over[is_over] / 1000
+        place, over_s = self._over(thresholds, shapes)
         slow_calls = np.bincount(place, minlength=bins).astype(np.float64)
         return Counts.of_bins(base, slow_calls, np.bincount(place, over_s, bins).astype(np.float64))
+
+    def _over(self, thresholds: Floats, shapes: Booleans | int | None) -> tuple[NDArray[np.int32], Floats]:
+        """The bins of the executions above the thresholds, and by how many seconds they are."""
+        if isinstance(shapes, int):
+            first, last = self.slow_from[shapes : shapes + 2]
+            first += int(np.searchsorted(self.ranked_ms[first:last], np.float32(thresholds[shapes]), side="right"))
+            return self.ranked_bin[first:last], (self.ranked_ms[first:last] - thresholds[shapes]) / 1000
+        _, slow = self.rows(shapes)
+        over = self.slow_ms[slow] - thresholds[self.slow_shape[slow]]
+        is_over = over > 0
+        return self.slow_bin[slow][is_over], over[is_over] / 1000
 
     def calls(self, shapes: Booleans | int | None = None) -> Floats:
         """Executions that started in each bin."""
@@ -139,7 +148,7 @@ def _placed(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
 
 def of_rows(grid: Grid, logging: Logging, shapes: pl.DataFrame, cells: pl.DataFrame, slow: pl.DataFrame) -> Executions:
     """From cells (shape, bin, calls) and slow executions (shape, bin, duration_ms), both sorted by shape and bin."""
-    bins = np.unique(cells["bin"].to_numpy())
+    bins = np.flatnonzero(np.bincount(cells["bin"].to_numpy(), minlength=grid.bins)).astype(np.int32)
     usual_gap = float(np.median(np.diff(bins))) if len(bins) > 1 else 1.0
     slow_shape, slow_bin, slow_ms = (slow[column].to_numpy() for column in ("shape", "bin", "duration_ms"))
     by_duration = np.lexsort((slow_ms, slow_shape))
