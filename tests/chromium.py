@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import held_port
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -100,8 +101,9 @@ def chromium(profile: Path) -> Iterator[Browser]:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     options.set_capability("unhandledPromptBehavior", "dismiss and notify")
-    driven = Chrome(options=options, service=Service(driver))
-    try:
-        yield Browser(driven)
-    finally:
-        driven.quit()
+    with held_port() as port:
+        driven = Chrome(options=options, service=Service(driver, port=port))
+        try:
+            yield Browser(driven)
+        finally:
+            driven.quit()

@@ -36,8 +36,8 @@ def states(advice: LoggingAdvice) -> dict[str, str]:
 @live
 def test_what_it_asks_for_is_then_in_the_log(tmp_path: Path) -> None:
     """A server that logs nothing is told to; then a spill, a checkpoint and a session are seen."""
-    with running_server(tmp_path) as server:
-        for setting, value in {
+    with running_server() as server:
+        off = {
             "log_min_duration_statement": "-1",
             "log_checkpoints": "off",
             "log_connections": "off",
@@ -45,10 +45,11 @@ def test_what_it_asks_for_is_then_in_the_log(tmp_path: Path) -> None:
             "log_temp_files": "-1",
             "log_autovacuum_min_duration": "-1",
             "log_line_prefix": "%t [%p] ",
-        }.items():
+        }
+        for setting, value in off.items():
             server.sql(f"alter system set {setting} = '{value}'")
         server.sql("select pg_reload_conf()")
-        server.sql("select pg_sleep(0.5)")
+        _until(lambda: all(f'parameter "{setting}" changed' in _logged(server) for setting in off))
         quiet = tmp_path / "quiet"
         # the csvlog beside it would have all that a prefix has
         shutil.copytree(server.data / "log", quiet, ignore=shutil.ignore_patterns("*.csv"))
@@ -80,8 +81,12 @@ def test_what_it_asks_for_is_then_in_the_log(tmp_path: Path) -> None:
     assert (after.prefix.missing, after.prefix.commands) == ((), ())
 
 
+def _logged(server: Server) -> str:
+    return "".join(path.read_text() for path in (server.data / "log").glob("*.log"))
+
+
 def _until(is_so: Callable[[], bool]) -> None:
-    over = time.monotonic() + 30
+    over = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < over
         time.sleep(0.05)

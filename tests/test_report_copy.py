@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from test_live_server import BIN, Server, running_server
+from test_live_server import BIN, Server, open_to_all, running_server
 
 from pgtrace.api import LakeHandle
 from pgtrace.report import Wanted, write_report
@@ -23,9 +23,18 @@ EVER = window(None, None)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("copy"), "-E", "UTF8") as found:
+def server() -> Iterator[Server]:
+    with running_server() as found:
         yield found
+
+
+@pytest.fixture
+def out(server: Server, tmp_path: Path) -> Path:
+    """A folder to be, where the server's user can look into it."""
+    folder = server.data.parent / tmp_path.name
+    folder.mkdir()
+    open_to_all(folder)
+    return folder / "out"
 
 
 def loaded(server: Server, folder: Path, tables: dict[str, dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
@@ -58,10 +67,9 @@ def as_json(value: object) -> object:
     return value
 
 
-def test_every_query_of_real_logs(server: Server, sample_lake: LakeHandle, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_every_query_of_real_logs(server: Server, sample_lake: LakeHandle, out: Path) -> None:
     write_report(sample_lake, out, Wanted(EVER, formats=("csv", "parquet")))
-    _open_to_all(out)
+    open_to_all(out)
     entries = {entry["name"]: entry for entry in json.loads((out / "manifest.json").read_text())["queries"]}
     tables = {
         name: {column["name"]: column["postgresql"] for column in entry["columns"]} for name, entry in entries.items()
@@ -98,7 +106,7 @@ TEXT = [None, *HOSTILE]
 
 
 @pytest.mark.parametrize("raw_cells", [True, False])
-def test_texts_lists_and_numbers_that_nobody_expects(server: Server, tmp_path: Path, raw_cells: bool) -> None:
+def test_texts_lists_and_numbers_that_nobody_expects(server: Server, out: Path, raw_cells: bool) -> None:
     numbers = [float("nan"), float("inf"), -float("inf"), 1e-300, 0.1 + 0.2, 5e-324, -0.0, 1e22, None]
     count = len(TEXT)
     moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(2026, 11, 24, 6, 0, 0, 1, UTC), None]
@@ -118,10 +126,9 @@ def test_texts_lists_and_numbers_that_nobody_expects(server: Server, tmp_path: P
             "times": pl.List(pl.Datetime("us", "UTC")),
         },
     )
-    out = tmp_path / "out"
     out.mkdir()
     assert write_csv(rows, out / "odd.csv", raw_cells=raw_cells) == (0 if raw_cells else 10)
-    _open_to_all(out)
+    open_to_all(out)
     types = ("VARCHAR", "DOUBLE", "UBIGINT", "BOOLEAN", "VARCHAR[]", *["TIMESTAMP WITH TIME ZONE"] * 2)
     columns = dict(zip(rows.columns, map(postgresql_type, types), strict=True))
     columns["times"] += "[]"
@@ -132,15 +139,14 @@ def test_texts_lists_and_numbers_that_nobody_expects(server: Server, tmp_path: P
     assert found == [{key: as_json(value) for key, value in row.items()} for row in rows.to_dicts()]
 
 
-def test_postgresql_undoes_what_makes_cells_harmless(server: Server, tmp_path: Path) -> None:
+def test_postgresql_undoes_what_makes_cells_harmless(server: Server, out: Path) -> None:
     """The expression that the documentation gives."""
-    out = tmp_path / "out"
     out.mkdir()
     write_csv(pl.DataFrame({"n": range(len(HOSTILE)), "text": HOSTILE}), out / "odd.csv")
-    _open_to_all(out)
+    open_to_all(out)
     undo = (Path(__file__).parent.parent / "docs" / "scheduling.md").read_text(encoding="utf-8")
     [expression] = [line.strip() for line in undo.splitlines() if line.strip().startswith("regexp_replace(")]
-    script = tmp_path / "undo.sql"
+    script = out.parent / "undo.sql"
     script.write_text(
         f"create table undone (n int, text text);\ncopy undone from '{out}/odd.csv' csv header;\n"
         f"select jsonb_agg({expression} order by n) from undone;\ndrop table undone;\n"
@@ -157,10 +163,3 @@ def test_a_nul_which_postgresql_cannot_store_is_replaced(tmp_path: Path) -> None
         'a\ufffdb,"{""\ufffd""}"',
         "\ufffd=1,{}",
     ]
-
-
-def _open_to_all(folder: Path) -> None:
-    """psql runs as another user where the tests run as root."""
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_mode & 0o011 != 0o011:
-            parent.chmod(parent.stat().st_mode | 0o011)

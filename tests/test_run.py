@@ -62,6 +62,19 @@ with open(sys.argv[1], "a+") as file:
 """
 
 
+#: a run that waits for its standard input before it ends
+WAITING = """
+import sys
+from pgtrace import cli, scheduled
+def waiting(*arguments, last=scheduled._keep_up):
+    print(flush=True)
+    sys.stdin.read()
+    last(*arguments)
+scheduled._keep_up = waiting
+cli.main()
+"""
+
+
 def under(folder: Path) -> dict[str, int]:
     """Every file below a folder, with the time of its last change."""
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -171,17 +184,15 @@ def test_a_second_run_says_so_in_one_line_and_the_lock_dies_with_its_process(pgt
 
 
 def test_of_two_runs_at_once_one_works_and_names_itself_to_the_other(pgtrace: Run, folder: Path) -> None:
-    command = [sys.executable, "-m", "pgtrace", "run", str(folder / "pgtrace.toml")]
-    lock = folder / "lake" / "run.lock"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
-        while not (lock.exists() and lock.read_text()):
-            assert first.poll() is None, "it ended before its lock was seen"
-        second = pgtrace()
-        assert second.returncode in (0, 1)
-        if second.returncode == 1:  # else the first was done by then
-            assert f"(process {first.pid}, since " in second.stderr
-        assert first.stderr is not None
-        told = first.stderr.read().decode()
+    command = [sys.executable, "-c", WAITING, "run", str(folder / "pgtrace.toml"), "--as-of", "2026-11-25"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        second = pgtrace("--as-of", "2026-11-25")
+        _, told = first.communicate()
+    assert second.returncode == 1
+    assert f"(process {first.pid}, since " in second.stderr
     assert (first.returncode, told) == (0, "")
     assert len(list((folder / "reports").iterdir())) == 1
 

@@ -317,11 +317,10 @@ def test_each_snapshot_is_read_once_and_the_days_are_those_it_was_taken(lake: La
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+def live() -> Iterator[tuple[Server, Path]]:
     if BIN is None:
         pytest.skip("PostgreSQL's server is not installed: apt-get install postgresql")
-    folder = tmp_path_factory.mktemp("live")
-    with running_server(folder) as server:
+    with running_server() as server:
         yield server, server.data.parent
 
 

@@ -45,6 +45,12 @@ SMALL = b"".join(CORPUS.splitlines(keepends=True)[24:])
 SU = b"Nov 24 06:27:04 localhost su[310]: (to postgres) root on none\n"
 
 
+@pytest.fixture(autouse=True)
+def _soon_after_the_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most daemons write no year, which is then that of the clock."""
+    monkeypatch.setattr(syslogd, "_now", lambda: datetime(2026, 12, 1, tzinfo=UTC))
+
+
 def reading_of(text: bytes, asked: Reading = ASKED) -> Reading:
     reading = SYSLOG.sniff(text, asked)
     assert reading is not None

@@ -249,8 +249,8 @@ def test_of_a_segment_and_its_text_in_a_folder_the_text_is_read(lake: LakeHandle
 
 
 @pytest.fixture
-def wal_server(tmp_path: Path) -> Iterator[Server]:
-    with running_server(tmp_path, "--wal-segsize=1") as found:
+def wal_server() -> Iterator[Server]:
+    with running_server("--wal-segsize=1") as found:
         found.sql("alter system set wal_keep_size = '1GB'")
         found.sql("select pg_reload_conf()")
         yield found

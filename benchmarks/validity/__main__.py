@@ -42,7 +42,7 @@ def real_runs(folders: list[Path]) -> dict[str, Run]:
             lake.ingest(folder, server=folder.name)
             rows = lake.sql(
                 "select epoch_us(started_at) / 1e6 as at, duration_ms, fingerprint from statement "
-                f"where server = '{folder.name}' and phase not in ('parse', 'bind') order by 1"
+                f"where server = '{folder.name}' and phase not in ('parse', 'bind') order by all"
             ).pl()
             if rows.height >= _FEWEST:
                 shapes = rows["fingerprint"].fill_null("").rank("dense").to_numpy().astype(np.int64) - 1

@@ -106,7 +106,8 @@ def _moved(bins: Bins, timeline: list[dict[str, Any]]) -> list[_Item]:
 def _slow_syncs(scope: Scope) -> list[_Item]:
     row = scope.row(
         f"""
-        select max(longest_sync_s) as longest_sync_s, arg_max(completed_at, longest_sync_s) as at,
+        select max(longest_sync_s) as longest_sync_s,
+            arg_max(completed_at, (longest_sync_s, completed_at)) filter (longest_sync_s is not null) as at,
             count(*) filter (longest_sync_s >= {_SLOW_SYNC_S}) as checkpoints
         from checkpoint
         where {within("started_at")}

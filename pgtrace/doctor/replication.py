@@ -95,10 +95,12 @@ def _troubles(scope: Scope) -> list[dict[str, Any]]:
     names = ", ".join(f"'{name}'" for name in _TROUBLE)
     rows = scope.rows(
         f"""
-        select event, any_value(process) as process, count(*) as messages, min(logged_at) as first_at,
-            max(logged_at) as last_at,
-            any_value(coalesce(standby, application_name, subscription, slot_name)) as who,
-            arg_min(split_part(message, chr(10), 1), logged_at) as message
+        select event, arg_min(process, (logged_at, source_id, line_no)) as process, count(*) as messages,
+            min(logged_at) as first_at, max(logged_at) as last_at,
+            arg_min(
+                coalesce(standby, application_name, subscription, slot_name), (logged_at, source_id, line_no)
+            ) as who,
+            arg_min(split_part(message, chr(10), 1), (logged_at, source_id, line_no)) as message
         from replication
         where event in ({names}) and {within("logged_at")}
             and not exists (
