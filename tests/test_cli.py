@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 from conftest import SAMPLES
 
+from pgtrace.api import LakeHandle
+
 LOG = SAMPLES / "pg15-mixed" / "postgresql.log"
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -148,8 +150,12 @@ def test_the_demo_answers(pgtrace: Run) -> None:
         assert title in text
 
 
-def test_a_reader_of_a_pipe_may_go_away() -> None:
-    command = f"{sys.executable} -m pgtrace query --format csv | head -1"
+@pytest.mark.parametrize("reader", ["head -c 1", "true"])
+@pytest.mark.parametrize("output", ["table", "csv", "json", "parquet"])
+def test_a_reader_of_a_pipe_may_go_away(sample_lake: LakeHandle, reader: str, output: str) -> None:
+    """Before the first byte, or while there is more than a pipe holds."""
+    rows = f"sql --lake {sample_lake.path} --format {output} 'select message from record order by logged_at limit 5000'"
+    command = f"{sys.executable} -m pgtrace {rows} | {reader}"
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
 

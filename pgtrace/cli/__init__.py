@@ -17,8 +17,11 @@ def main() -> None:
         print(f"pgtrace: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # the reader of a pipe went away (`pgtrace … | head`): nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _no_one_reads()
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _no_one_reads()  # typer has seen it first, and left with 1
     except Exception as error:
         if _is_of_sql(error):
             print(f"pgtrace: {str(error).splitlines()[0]}", file=sys.stderr)  # noqa: T201
@@ -32,6 +35,11 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _no_one_reads() -> None:
+    """The reader of a pipe went away (``pgtrace … | head``): nothing is wrong, and what is left is for no one."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_of_sql(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -36,7 +37,10 @@ def print_rows(rows: pl.DataFrame, output: OutputFormat, title: str | None = Non
     elif sys.stdout.isatty():
         raise UsageError("parquet is not for a terminal: send it to a file, as in --format parquet > rows.parquet")
     else:
-        rows.write_parquet(sys.stdout.buffer)
+        # by way of memory: Polars has an error of its own for a pipe whose reader went away
+        file = io.BytesIO()
+        rows.write_parquet(file)
+        sys.stdout.buffer.write(file.getbuffer())
 
 
 def _print_table(rows: pl.DataFrame, title: str | None) -> None:
