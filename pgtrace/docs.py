@@ -11,12 +11,19 @@ from pgtrace.query import Query, queries
 from pgtrace.schema import SERVER, Table
 
 _NOTE = "<!-- made by python -m pgtrace.docs; do not edit -->\n"
+_REPEATABLE = """\
+A query over the same lake gives the same rows each time, to the last digit. DuckDB's threads add fractions in the order
+in which they come to them, and in another one the last digits of a sum differ. So totals are rounded to the microsecond
+that the server logs (`round(fsum(…), 3)` of ms), means and shares are made of these totals, other fractions are added
+in a given order or as whole numbers, and no order of rows leaves ties.
+"""
 
 
 def queries_page() -> str:
     """docs/queries.md."""
     parts = [_NOTE, "# The named queries\n"]
     parts.append("`pgtrace query NAME` runs one, `pgtrace query` lists them, `--set key=value` sets a parameter.\n")
+    parts.append(_REPEATABLE)
     parts += [f"- [{query.name}](#{query.name}): {query.question}" for query in queries().values()]
     parts += [_query_section(query) for query in queries().values()]
     return "\n".join(parts)

@@ -22,7 +22,7 @@ select
     cast(sum(started) as bigint) as started,
     cast(sum(slow) as bigint) as slow,
     max(in_flight) as most_in_flight,
-    sum(excess_s) as excess_s
+    round(fsum(excess_s), 6) as excess_s
 from activity
 where
     ($since is null or second >= $since)

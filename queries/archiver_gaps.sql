@@ -71,6 +71,7 @@ numbered as (
 gaps as (
     select
         server,
+        gap,
         min(logged_at) filter (outcome <> 'archived') as started_at,
         max(logged_at) filter (outcome <> 'archived') as last_failed_at,
         min(logged_at) filter (outcome = 'archived') as archived_at,
@@ -105,4 +106,4 @@ from gaps
 where
     ($since is null or last_failed_at >= $since)
     and ($until is null or started_at < $until)
-order by started_at asc, server asc
+order by started_at asc, server asc, gap asc

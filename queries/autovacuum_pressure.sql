@@ -62,9 +62,9 @@ by_table as (
     select
         server,
         relation,
-        any_value(relation_name) as relation_name,
+        min(relation_name) as relation_name,
         count(*) as runs,
-        sum(elapsed_s) as elapsed_s,
+        round(fsum(elapsed_s), 6) as elapsed_s,
         count(*) filter (index_scans > 1) as several_index_scans,
         max(index_scans) as most_index_scans,
         last(tuples_dead_not_removable order by logged_at asc, source_id asc, line_no asc) filter (
@@ -74,7 +74,7 @@ by_table as (
         cast(sum(missed_dead_tuples) as bigint) as missed_dead_tuples,
         count(*) filter (is_wraparound) as wraparound_runs,
         count(*) filter (index_scan = 'bypassed by failsafe') as failsafe_runs,
-        sum(tuples_removed) / nullif(sum(elapsed_s), 0) as removed_per_s
+        sum(tuples_removed) / nullif(round(fsum(elapsed_s), 6), 0) as removed_per_s
     from runs
     group by server, relation
 ),

@@ -25,6 +25,8 @@ with
 runs as (
     select
         server,
+        source_id,
+        line_no,
         'vacuum' as kind,
         concat_ws('.', database_name, schema_name, relation_name) as relation,
         started_at,
@@ -42,6 +44,8 @@ runs as (
     union all
     select
         server,
+        source_id,
+        line_no,
         'analyze' as kind,
         concat_ws('.', database_name, schema_name, relation_name) as relation,
         started_at,
@@ -78,4 +82,4 @@ where
     ($since is null or ended_at >= $since)
     and ($until is null or started_at < $until)
     and ($server is null or server = $server)
-order by server asc, started_at asc, relation asc, kind asc
+order by server asc, started_at asc, relation asc, kind asc, source_id asc, line_no asc

@@ -92,7 +92,11 @@ waits as (
         fingerprint,
         holder_pids,
         queue_pids,
-        row_number() over (order by waiting_since asc, server asc, waiter_pid asc, mode asc, object asc) as wait_no
+        row_number() over (
+            order by
+                waiting_since asc, server asc, waiter_pid asc, mode asc, object asc, heard_at asc, waited_ms asc,
+                outcome asc, application_name asc, fingerprint asc, holder_pids asc, queue_pids asc
+        ) as wait_no
     from whole_lock_wait
     where ($server is null or server = $server)
 ),
@@ -248,7 +252,7 @@ subtrees as (
         root_pid,
         nth,
         path,
-        sum(waited_ms) as subtree_ms,
+        round(fsum(waited_ms), 3) as subtree_ms,
         min(waiting_since) as began_at
     from shares
     group by server, root_pid, nth, path
@@ -288,9 +292,10 @@ sessions as (
         server,
         pid,
         logged_at as session_began_at,
-        application_name
+        max(application_name) as application_name
     from connection
     semi join shown on connection.server = shown.server and connection.pid = shown.root_pid
+    group by server, pid, logged_at
 ),
 
 runs as (
@@ -343,7 +348,9 @@ last_run as (
         last_start.place,
         last_start.run_started_at,
         max(runs.run_ended_at) as run_ended_at,
-        arg_max(runs.application_name, (runs.run_ended_at, runs.fingerprint)) as application_name,
+        arg_max(
+            runs.application_name, (runs.run_ended_at, runs.fingerprint, runs.application_name)
+        ) as application_name,
         arg_max(runs.fingerprint, (runs.run_ended_at, runs.fingerprint)) as fingerprint
     from last_start
     inner join runs

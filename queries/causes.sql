@@ -35,7 +35,7 @@ shapes as (
         server,
         fingerprint,
         count(*) as calls,
-        sum(duration_ms) as total_ms,
+        round(fsum(duration_ms), 3) as total_ms,
         min(duration_ms) as shortest_ms,
         quantile_cont(duration_ms, 0.75) as kept_ms,
         min(epoch_us(started_at)) as first_us,
@@ -88,7 +88,7 @@ cells as (
                 then cast(floor(200 * ln(greatest(statement.duration_ms, 0.001))) as bigint)
         end as size,
         count(*) as calls,
-        sum(statement.duration_ms) as total_ms
+        round(fsum(statement.duration_ms), 3) as total_ms
     from statement
     inner join ranked
         on statement.server = ranked.server and statement.fingerprint is not distinct from ranked.fingerprint
@@ -185,7 +185,7 @@ numbered as (
         first_bin,
         last_bin,
         count(*) filter (where reached is null or first_bin > reached) over (
-            partition by server, process, kind, heavy order by first_bin, last_bin rows unbounded preceding
+            partition by server, process, kind, heavy order by first_bin, last_bin
         ) as event_no
     from joined
 ),
@@ -390,9 +390,13 @@ counted as (
         sides.is_inside,
         sum(cells.calls) as calls,
         coalesce(sum(cells.calls) filter (where cells.size > limits.size_limit), 0) as slow,
+        -- whole nanoseconds have the same sum in any order
         coalesce(
-            sum(cells.total_ms - cells.calls * limits.limit_ms) filter (where cells.size > limits.size_limit), 0
-        ) / 1000 as over_s
+            sum(cast(1e6 * (cells.total_ms - cells.calls * limits.limit_ms) as hugeint)) filter (
+                where cells.size > limits.size_limit
+            ),
+            0
+        ) as over_ns
     from limits
     inner join sides
         on
@@ -439,8 +443,8 @@ events as (
         cast(coalesce(sum(placed.calls) filter (where not placed.is_inside), 0) as double) as calls_out,
         cast(coalesce(sum(placed.slow) filter (where placed.is_inside), 0) as double) as slow_in,
         cast(coalesce(sum(placed.slow) filter (where not placed.is_inside), 0) as double) as slow_out,
-        coalesce(sum(placed.over_s) filter (where placed.is_inside), 0) as over_in,
-        coalesce(sum(placed.over_s) filter (where not placed.is_inside), 0) as over_out
+        coalesce(sum(placed.over_ns) filter (where placed.is_inside), 0) as over_in,
+        coalesce(sum(placed.over_ns) filter (where not placed.is_inside), 0) as over_out
     from placed
     inner join ranked on placed.server = ranked.server and placed.place = ranked.place
     where placed.row_place = 0 or (placed.row_place <= $top and ranked.calls >= 100)
@@ -474,12 +478,16 @@ weighted as (
     window same_test as (partition by server, process, kind, heavy, place)
 ),
 
+-- fractions have the same sum each time if they are added in order
 parts as (
     select
         *,
         above / sum(above) over same_test - below / sum(below) over same_test as influence
     from weighted
-    window same_test as (partition by server, process, kind, heavy, place)
+    window same_test as (
+        partition by server, process, kind, heavy, place
+        order by event_no rows between unbounded preceding and unbounded following
+    )
 ),
 
 tested as (
@@ -490,11 +498,12 @@ tested as (
         heavy,
         place,
         count(*) as events,
-        sum(above) / sum(below) as slow_ratio,
-        sqrt(sum(influence * influence)) * count(*) / nullif(count(*) - 1, 0) as error,
+        sum(above order by event_no) / sum(below order by event_no) as slow_ratio,
+        sqrt(sum(influence * influence order by event_no)) * count(*) / nullif(count(*) - 1, 0) as error,
         cast(sum(slow_in) as bigint) as slow_inside,
-        sum(base_in) * sum(slow_out * share) / sum(base_out * share) as expected_inside,
-        sum(over_in) - sum(base_in) * sum(over_out * share) / sum(base_out * share) as excess_s,
+        sum(base_in order by event_no) / sum(base_out * share order by event_no) as scale,
+        scale * sum(slow_out * share order by event_no) as expected_inside,
+        (sum(over_in) - scale * sum(over_out * share order by event_no)) / 1e9 as excess_s,
         1.96 + 2.3733 / (count(*) - 1) + 2.8225 / power(count(*) - 1, 2) as student
     from parts
     group by server, process, kind, heavy, place
@@ -521,7 +530,7 @@ left join query as heavy_query on tested.heavy = heavy_query.fingerprint
 order by
     tested.server asc,
     tested.place > 0,
-    round(tested.excess_s, 6) desc,
+    tested.excess_s desc,
     tested.process asc,
     tested.kind asc,
     tested.heavy asc,

@@ -68,11 +68,13 @@ compared as (
         fingerprint,
         count(*) filter (where is_inside) as calls_inside,
         count(*) filter (where not is_inside) as calls_outside,
-        avg(duration_ms) filter (where is_inside) as mean_inside,
-        avg(duration_ms) filter (where not is_inside) as mean_outside,
+        round(fsum(duration_ms) filter (where is_inside), 3)
+        / count(duration_ms) filter (where is_inside) as mean_inside,
+        round(fsum(duration_ms) filter (where not is_inside), 3)
+        / count(duration_ms) filter (where not is_inside) as mean_outside,
         quantile_cont(duration_ms, [0.5, 0.95, 0.99]) filter (where is_inside) as inside,
         quantile_cont(duration_ms, [0.5, 0.95, 0.99]) filter (where not is_inside) as outside,
-        sum(duration_ms) as total_ms
+        round(fsum(duration_ms), 3) as total_ms
     from placed
     group by grouping sets ((), (fingerprint))
 )

@@ -31,6 +31,8 @@ with
 checkpoints as (
     select
         server,
+        source_id,
+        line_no,
         started_at,
         buffers_written,
         write_s,
@@ -63,7 +65,7 @@ in_order as (
         epoch_us(lead(started_at) over by_time - started_at) / 1e6 as gap_s,
         row_number() over by_time as nth
     from checkpoints
-    window by_time as (partition by server order by started_at)
+    window by_time as (partition by server order by started_at asc, source_id asc, line_no asc)
 ),
 
 warnings as (

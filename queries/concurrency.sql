@@ -210,8 +210,8 @@ active_quantiles as (
         min(level) filter (up_to >= 0.5) as active_p50,
         min(level) filter (up_to >= 0.95) as active_p95,
         max(level) as active_max,
-        sum(level * weight) / sum(weight) as active_mean,
-        cast(sum(level * weight) as double) as active_time_s
+        round(fsum(level * weight), 6) / sum(weight) as active_mean,
+        round(fsum(level * weight), 6) as active_time_s
     from active_shares
     group by server
 ),

@@ -91,10 +91,10 @@ summed as (
         fingerprint,
         relation,
         count(*) as calls,
-        sum(cpu_user_s + cpu_system_s) as cpu_s,
-        sum(cpu_user_s) as cpu_user_s,
-        sum(cpu_system_s) as cpu_system_s,
-        sum(elapsed_s) as elapsed_s,
+        round(fsum(cpu_user_s + cpu_system_s), 6) as cpu_s,
+        round(fsum(cpu_user_s), 6) as cpu_user_s,
+        round(fsum(cpu_system_s), 6) as cpu_system_s,
+        round(fsum(elapsed_s), 6) as elapsed_s,
         cast(sum(blocks_in) as bigint) as blocks_in,
         cast(sum(blocks_out) as bigint) as blocks_out
     from measured

@@ -39,7 +39,7 @@ shapes as (
         server,
         fingerprint,
         count(*) as calls,
-        sum(duration_ms) as total_ms,
+        round(fsum(duration_ms), 3) as total_ms,
         min(duration_ms) as shortest_ms,
         min(epoch_us(started_at)) as first_us,
         max(epoch_us(started_at)) as last_us
@@ -75,7 +75,7 @@ ranked as (
     qualify place <= 200
 ),
 
--- all that is needed of the executions: how many, per query, bin and duration to within 5 %
+-- executions, counted per query, bin and duration to within 5 %
 cells as (
     select
         ranked.server,
@@ -83,7 +83,7 @@ cells as (
         cast(floor((epoch_us(statement.started_at) - spans.origin_us) / spans.bin_us) as bigint) as bin,
         cast(floor(20 * ln(greatest(statement.duration_ms, 0.001))) as bigint) as size,
         count(*) as calls,
-        sum(statement.duration_ms) as total_ms
+        round(fsum(statement.duration_ms), 3) as total_ms
     from statement
     inner join ranked
         on statement.server = ranked.server and statement.fingerprint is not distinct from ranked.fingerprint
@@ -121,13 +121,13 @@ limits as (
 ),
 
 -- of all queries together, an execution counts by the root of the time over its query's limit, so that what is slow by
--- much stands out; the longest of fifty count as the next
+-- much stands out, the longest of fifty as the next; in whole millionths, whose sum is the same in any order
 overs as (
     select
         sizes.server,
         sizes.calls,
-        exp((sizes.size + 0.5) / 20) - limits.limit_ms as over_ms,
-        sum(sizes.calls) over (partition by sizes.server order by over_ms) as calls_up_to,
+        round(1e6 * sqrt(exp((sizes.size + 0.5) / 20) - limits.limit_ms)) as root,
+        sum(sizes.calls) over (partition by sizes.server order by root) as calls_up_to,
         sum(sizes.calls) over (partition by sizes.server) as all_calls
     from sizes
     inner join limits on sizes.server = limits.server and sizes.place = limits.place and sizes.size > limits.size_limit
@@ -136,18 +136,18 @@ overs as (
 caps as (
     select
         server,
-        sqrt(min(over_ms)) as most
+        min(root) as most
     from overs
     where calls_up_to >= 0.98 * all_calls
     group by server
 ),
 
--- a mark's own scatter, as of Poisson's counts with marks
+-- a mark's own scatter, as of Poisson's counts with marks; fractions have the same sum each time if added in order
 grains as (
     select
         overs.server,
-        sum(overs.calls * power(least(sqrt(overs.over_ms), caps.most), 2))
-        / sum(overs.calls * least(sqrt(overs.over_ms), caps.most)) as grain
+        sum(overs.calls * power(least(overs.root, caps.most), 2) order by overs.root, overs.calls)
+        / sum(overs.calls * least(overs.root, caps.most)) as grain
     from overs
     inner join caps on overs.server = caps.server
     group by overs.server
@@ -159,16 +159,12 @@ bins as (
         cells.place,
         cells.bin,
         cast(sum(cells.calls) as double) as calls,
-        coalesce(cast(sum(cells.calls) filter (where cells.size > limits.size_limit) as double), 0) as slow,
-        coalesce(
-            sum(
-                cells.calls * least(sqrt(exp((cells.size + 0.5) / 20) - limits.limit_ms), caps.most)
-            ) filter (where cells.size > limits.size_limit),
-            0
+        cast(sum(if(cells.size > limits.size_limit, cells.calls, 0)) as double) as slow,
+        sum(
+            cells.calls
+            * least(round(1e6 * sqrt(greatest(exp((cells.size + 0.5) / 20) - limits.limit_ms, 0))), caps.most)
         ) as mark,
-        coalesce(
-            sum(cells.total_ms - cells.calls * limits.limit_ms) filter (where cells.size > limits.size_limit), 0
-        ) as over_ms
+        sum(greatest(cast(1e6 * (cells.total_ms - cells.calls * limits.limit_ms) as hugeint), 0)) as over_ns
     from cells
     inner join limits on cells.server = limits.server and cells.place = limits.place
     left join caps on cells.server = caps.server
@@ -184,7 +180,7 @@ series as (
         calls,
         slow,
         slow as mark,
-        over_ms,
+        over_ns,
         calls * sum(slow) over (partition by server, place) / sum(calls) over (partition by server, place) as expected
     from bins
     where place <= $top
@@ -196,8 +192,10 @@ series as (
         calls,
         slow,
         mark,
-        over_ms,
-        calls * sum(mark) over (partition by server, place) / sum(calls) over (partition by server, place) as expected
+        over_ns,
+        round(
+            calls * sum(mark) over (partition by server, place) / sum(calls) over (partition by server, place)
+        ) as expected
     from bins
 ),
 
@@ -209,7 +207,7 @@ summed as (
         sum(calls) as calls,
         sum(slow) as slow,
         sum(mark) as mark,
-        sum(over_ms) as over_ms,
+        sum(over_ns) as over_ns,
         sum(expected) as expected
     from series
     group by server, place, bin
@@ -266,7 +264,7 @@ filled as (
         coalesce(summed.calls, 0) as calls,
         coalesce(summed.slow, 0) as slow,
         coalesce(summed.mark, 0) as mark,
-        coalesce(summed.over_ms, 0) as over_ms,
+        coalesce(summed.over_ns, 0) as over_ns,
         case
             when moments.is_censored then lives.mark / count(*) over (partition by moments.server, lives.place)
             else coalesce(summed.expected, 0)
@@ -285,7 +283,7 @@ parts as (
         server,
         place,
         (step - 1) * parts // steps as part,
-        sum(mark) / nullif(sum(expected), 0) as level
+        sum(mark) / nullif(sum(expected order by step), 0) as level
     from filled
     group by server, place, part
 ),
@@ -319,7 +317,7 @@ scatter as (
     select
         scattered.server,
         scattered.place,
-        greatest(any_value(lives.own_grain), avg(scattered.square) / 0.37) as dispersion
+        greatest(any_value(lives.own_grain), avg(scattered.square order by scattered.square) / 0.37) as dispersion
     from scattered
     inner join lives on scattered.server = lives.server and scattered.place = lives.place
     where scattered.square_rank <= 0.75
@@ -335,7 +333,7 @@ evidence as (
         filled.calls,
         filled.slow,
         filled.mark,
-        filled.over_ms,
+        filled.over_ns,
         filled.expected * levels.level as expected,
         filled.is_censored,
         scatter.dispersion
@@ -422,7 +420,7 @@ candidates as (
         sum(evidence.calls) as calls,
         sum(evidence.slow) as slow,
         sum(evidence.mark) as mark,
-        sum(evidence.over_ms) as over_ms,
+        sum(evidence.over_ns) as over_ns,
         count(*) as bins,
         any_value(evidence.is_censored) as is_censored
     from evidence
@@ -485,7 +483,7 @@ found as (
         candidates.calls,
         candidates.slow,
         candidates.mark,
-        candidates.over_ms,
+        candidates.over_ns,
         candidates.bins,
         candidates.is_censored
     from candidates
@@ -512,7 +510,7 @@ usual as (
         sum(evidence.calls) as calls,
         sum(evidence.slow) as slow,
         sum(evidence.mark) as mark,
-        sum(evidence.over_ms) as over_ms,
+        sum(evidence.over_ns) as over_ns,
         count(*) as bins
     from evidence
     anti join found
@@ -577,15 +575,15 @@ select
     inner_p95.p95_ms,
     usual_p95.p95_ms as usual_p95_ms,
     (
-        found.over_ms
+        found.over_ns
         - coalesce(
             case
-                when found.is_censored then usual.over_ms / nullif(usual.bins, 0) * found.bins
-                else usual.over_ms / nullif(usual.calls, 0) * found.calls
+                when found.is_censored then usual.over_ns / nullif(usual.bins, 0) * found.bins
+                else usual.over_ns / nullif(usual.calls, 0) * found.calls
             end,
             0
         )
-    ) / 1000 as excess_s,
+    ) / 1e9 as excess_s,
     found.score,
     spans.bin_us / 1e6 as bin_s
 from found

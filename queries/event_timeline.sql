@@ -71,7 +71,10 @@ chosen as (
         started_at,
         greatest(started_at, ended_at) as ended_at,
         epoch_us(started_at) // (1000000 * cast($step_s as bigint)) as step,
-        row_number() over (partition by lane order by started_at asc, ended_at asc, kind asc, relation asc) as number,
+        row_number() over (
+            partition by lane
+            order by started_at asc, ended_at asc, kind asc, relation asc, magnitude asc, unit asc
+        ) as number,
         count(*) over (partition by lane) as in_lane
     from all_events
     where
@@ -89,7 +92,7 @@ select
     max(epoch_us(ended_at) - epoch_us(started_at)) / 1000000 as longest_s,
     case when min(kind) = max(kind) then min(kind) end as kind,
     case when min(relation) = max(relation) then min(relation) end as relation,
-    sum(magnitude) as magnitude,
+    round(fsum(magnitude), 3) as magnitude,
     case when min(unit) = max(unit) then min(unit) end as unit
 from chosen
 group by lane, step, case when in_lane <= $most then number end

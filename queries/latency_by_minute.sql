@@ -20,8 +20,8 @@ by_minute as (
     select
         date_trunc('minute', started_at) as minute,
         count(*) as calls,
-        sum(duration_ms) as total_ms,
-        avg(duration_ms) as mean_ms,
+        round(fsum(duration_ms), 3) as total_ms,
+        round(fsum(duration_ms), 3) / count(duration_ms) as mean_ms,
         quantile_cont(duration_ms, [0.5, 0.95, 0.99]) as quantiles,
         max(duration_ms) as max_ms
     from statement

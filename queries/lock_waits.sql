@@ -70,9 +70,10 @@ sessions as (
         server,
         pid,
         logged_at as session_began_at,
-        application_name
+        max(application_name) as application_name
     from connection
     semi join holders on connection.server = holders.server and connection.pid = holders.pid
+    group by server, pid, logged_at
 ),
 
 runs as (
@@ -116,10 +117,11 @@ introductions as (
         server,
         pid,
         logged_at as introduced_at,
-        backend_type
+        min(backend_type) as backend_type
     from record
     semi join holders on record.server = holders.server and record.pid = holders.pid
     where backend_type is not null
+    group by server, pid, logged_at
 ),
 
 last_start as (
@@ -144,7 +146,9 @@ last_run as (
         last_start.waiting_since,
         last_start.run_started_at,
         max(runs.run_ended_at) as run_ended_at,
-        arg_max(runs.application_name, (runs.run_ended_at, runs.fingerprint)) as application_name,
+        arg_max(
+            runs.application_name, (runs.run_ended_at, runs.fingerprint, runs.application_name)
+        ) as application_name,
         arg_max(runs.fingerprint, (runs.run_ended_at, runs.fingerprint)) as fingerprint
     from last_start
     inner join runs
@@ -223,5 +227,8 @@ order by
     held.waiter_pid asc,
     held.mode asc,
     held.object asc,
-    held.holder_pid asc
+    held.holder_pid asc,
+    held.last_outcome asc,
+    held.waiter_application asc,
+    held.fingerprint asc
 limit $top

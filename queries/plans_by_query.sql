@@ -76,7 +76,7 @@ errors as (
     select
         fingerprint,
         plan_hash,
-        any_value(node_type) filter (node_no = 1) as top_node,
+        min(node_type) filter (node_no = 1) as top_node,
         max(error) as worst_error,
         first(node order by error desc, logged_at asc, source_id asc, line_no asc, node_no asc) filter (
             error is not null
@@ -96,7 +96,7 @@ by_plan as (
         fingerprint,
         plan_hash,
         count(*) as executions,
-        avg(duration_ms) as mean_ms,
+        round(fsum(duration_ms), 3) / count(duration_ms) as mean_ms,
         quantile_cont(duration_ms, 0.95) as p95_ms,
         max(duration_ms) as max_ms,
         min(logged_at) as first_at,

@@ -155,7 +155,7 @@ session_minutes as (
         count(*) filter (event = 'authorized') as authorized,
         count(*) filter (event = 'ended') as ended,
         count(*) filter (event = 'refused') as refused,
-        avg(session_s) as mean_session_s,
+        round(fsum(session_s), 6) / count(session_s) as mean_session_s,
         cast(max(greatest(open_sessions, open_sessions - opened)) as bigint) as at_once,
         cast(sum(opened) as bigint) as opened
     from session_levels
@@ -171,7 +171,7 @@ statements as (
         logged_at,
         max(logged_at) over (
             partition by hash(server, pid)
-            order by started_at asc, logged_at desc
+            order by started_at asc, logged_at desc, hash(server, application_name, client_host) asc
             rows between unbounded preceding and 1 preceding
         ) as busy_until
     from statement

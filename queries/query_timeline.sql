@@ -35,7 +35,7 @@ largest as (
     select fingerprint
     from executions
     group by fingerprint
-    order by sum(duration_ms) desc, fingerprint asc
+    order by round(fsum(duration_ms), 3) desc, fingerprint asc
     limit $top
 ),
 
@@ -44,7 +44,7 @@ by_step as (
         executions.fingerprint,
         executions.step,
         count(*) as calls,
-        sum(executions.duration_ms) as total_ms,
+        round(fsum(executions.duration_ms), 3) as total_ms,
         quantile_cont(executions.duration_ms, [0.5, 0.95]) as quantiles
     from executions
     inner join largest on executions.fingerprint is not distinct from largest.fingerprint

@@ -24,4 +24,4 @@ select
     last_at
 from source
 where ($server is null or server = $server)
-order by server asc, first_at asc, path asc
+order by server asc, first_at asc, path asc, source_id asc

@@ -170,5 +170,6 @@ order by
     by_query.database_oid asc,
     by_query.tablespace_oid asc,
     by_query.relfilenode asc,
-    by_query.relation asc
+    by_query.relation asc,
+    by_query.part_of asc
 limit $top

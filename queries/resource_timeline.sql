@@ -187,9 +187,10 @@ select
     to_timestamp(step_at_us / 1e6) as starting_at,
     process,
     what,
-    sum(cpu_s * share) as cpu_s,
-    sum(read_bytes * share) as read_bytes,
-    sum(written_bytes * share) as written_bytes
+    -- whole nanoseconds and bytes have the same sum in any order
+    sum(round(1e9 * cpu_s * share)) / 1e9 as cpu_s,
+    sum(round(read_bytes * share)) as read_bytes,
+    sum(round(written_bytes * share)) as written_bytes
 from shares
 where
     ($since is null or to_timestamp(step_at_us / 1e6) >= $since)

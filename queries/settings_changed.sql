@@ -153,4 +153,4 @@ from found
 where
     change is not null
     and ($since is null or snapshot_at >= $since)
-order by server asc, change = 'not built in' asc, snapshot_at asc, name asc
+order by server asc, change = 'not built in' asc, snapshot_at asc, name asc, value asc, before asc

@@ -32,7 +32,7 @@ executions as (
     select
         count(*) as executions,
         count(distinct fingerprint) as queries,
-        sum(duration_ms) / 1000 as busy_s,
+        round(fsum(duration_ms), 3) / 1000 as busy_s,
         min(duration_ms) as shortest_ms,
         quantile_cont(duration_ms, [0.5, 0.95, 0.99]) as quantiles,
         max(duration_ms) as max_ms
@@ -110,7 +110,7 @@ counted as (
         count(*) filter (where what = 'vacuum') as vacuums,
         count(*) filter (where what = 'analyze') as analyzes,
         count(*) filter (where what = 'lock wait') as lock_waits,
-        sum(amount) filter (where what = 'lock wait') as lock_wait_s,
+        round(fsum(amount) filter (where what = 'lock wait'), 6) as lock_wait_s,
         count(*) filter (where what = 'temporary file') as temp_files,
         cast(sum(amount) filter (where what = 'temporary file') as bigint) as temp_bytes,
         count(*) filter (where what = 'error') as errors,

@@ -27,5 +27,5 @@ where
     ($since is null or unparsed.near >= $since)
     and ($until is null or unparsed.near < $until)
     and ($server is null or unparsed.server = $server)
-order by unparsed.server asc, source.path asc, unparsed.line_no asc
+order by unparsed.server asc, source.path asc, unparsed.source_id asc, unparsed.line_no asc
 limit $top

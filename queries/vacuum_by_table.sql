@@ -59,15 +59,15 @@ select
     relation,
     count(*) filter (where is_vacuum) as vacuums,
     count(*) filter (where not is_vacuum) as analyzes,
-    sum(elapsed_s) as elapsed_s,
+    round(fsum(elapsed_s), 6) as elapsed_s,
     max(elapsed_s) as longest_s,
     cast(sum(tuples_removed) as bigint) as tuples_removed,
-    arg_max(tuples_dead_not_removable, logged_at) as not_removable,
+    arg_max(tuples_dead_not_removable, (logged_at, tuples_dead_not_removable)) as not_removable,
     max(index_scans) as most_index_scans,
     cast(sum(buffer_reads) as bigint) as buffer_reads,
     cast(sum(buffer_dirtied) as bigint) as buffer_dirtied,
     cast(sum(wal_bytes) as bigint) as wal_bytes,
-    sum(cpu_s) as cpu_s,
+    round(fsum(cpu_s), 6) as cpu_s,
     max(logged_at) as last_ended_at
 from runs
 where

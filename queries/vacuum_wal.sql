@@ -85,24 +85,34 @@ changes as (
     group by all
 ),
 
+-- of runs that ended together one has it all
+first_runs as (
+    select *
+    from runs
+    qualify
+        row_number() over (
+            partition by server, database_name, table_name, to_at order by source_id asc, line_no asc
+        ) = 1
+),
+
 -- the first run of the table that had not ended; no two vacuum a table at the same time
 placed as (
     select
-        runs.source_id,
-        runs.line_no,
+        first_runs.source_id,
+        first_runs.line_no,
         sum(changes.records) as records,
         sum(changes.fpi_count) as fpi_count,
         sum(changes.total_bytes) as total_bytes,
         coalesce(sum(changes.index_bytes), 0) as index_bytes
     from changes
-    asof inner join runs
+    asof inner join first_runs
         on
-            changes.server = runs.server
-            and changes.database_name = runs.database_name
-            and changes.table_name = runs.table_name
-            and changes.time_after < runs.to_at
-    where changes.written_by >= runs.from_at
-    group by runs.source_id, runs.line_no
+            changes.server = first_runs.server
+            and changes.database_name = first_runs.database_name
+            and changes.table_name = first_runs.table_name
+            and changes.time_after < first_runs.to_at
+    where changes.written_by >= first_runs.from_at
+    group by first_runs.source_id, first_runs.line_no
 ),
 
 compared as (

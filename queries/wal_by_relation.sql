@@ -132,5 +132,6 @@ order by
     by_file.database_oid asc,
     by_file.tablespace_oid asc,
     by_file.relfilenode asc,
-    by_file.fork asc
+    by_file.fork asc,
+    names.relation asc
 limit $top

@@ -29,7 +29,9 @@ checkpoints as (
         lsn as position,
         cast(lsn as bigint) - cast(redo_lsn as bigint) as redo_to_record_bytes,
         cast(redo_lsn as bigint)
-        - lag(cast(redo_lsn as bigint)) over (partition by server order by lsn asc) as since_last_bytes
+        - lag(cast(redo_lsn as bigint)) over (
+            partition by server order by lsn asc, source_id asc, line_no asc
+        ) as since_last_bytes
     from wal_checkpoint
 )
 
@@ -54,4 +56,4 @@ where
     ($since is null or coalesce(completed_at, time_after) >= $since)
     and ($until is null or coalesce(completed_at, time_after) < $until)
     and ($server is null or server = $server)
-order by server asc, position asc
+order by server asc, position asc, source_id asc, line_no asc

@@ -65,16 +65,15 @@ breaks as (
     where end_lsn is null
 ),
 
-gaps as (
+holes as (
     select
         breaks.server,
         breaks.timeline,
+        breaks.timeline_key,
         breaks.lsn as from_lsn,
         following.lsn as until_lsn,
-        min(breaks.source_id) as source_id,
-        min(following.source_id) as other_source_id,
-        max(breaks.time_after) as started_at,
-        coalesce(min(following.time_before), min(following.time_after)) as ended_at
+        breaks.source_id,
+        breaks.time_after
     from breaks
     asof join records_of_server as following
         on
@@ -82,7 +81,26 @@ gaps as (
             and breaks.timeline_key = following.timeline_key
             and breaks.lsn < following.lsn
     where following.prev_lsn <> breaks.lsn
-    group by breaks.server, breaks.timeline, breaks.lsn, following.lsn
+),
+
+-- the record behind it may be in several sources
+gaps as (
+    select
+        holes.server,
+        holes.timeline,
+        holes.from_lsn,
+        holes.until_lsn,
+        min(holes.source_id) as source_id,
+        min(following.source_id) as other_source_id,
+        max(holes.time_after) as started_at,
+        coalesce(min(following.time_before), min(following.time_after)) as ended_at
+    from holes
+    inner join records_of_server as following
+        on
+            holes.server = following.server
+            and holes.timeline_key = following.timeline_key
+            and holes.until_lsn = following.lsn
+    group by holes.server, holes.timeline, holes.from_lsn, holes.until_lsn
 ),
 
 pairs as (
@@ -188,4 +206,12 @@ where
     ($since is null or found.ended_at >= $since)
     and ($until is null or found.started_at < $until)
 order by
-    found.server asc, found.timeline asc, found.from_lsn asc, found.until_lsn asc, found.kind asc, one.path asc
+    found.server asc,
+    found.timeline asc,
+    found.from_lsn asc,
+    found.until_lsn asc,
+    found.kind asc,
+    one.path asc,
+    other.path asc,
+    found.source_id asc,
+    found.other_source_id asc

@@ -90,7 +90,7 @@ compared as (
         fpi_class,
         count(distinct concat_ws('/', server, epoch(second))) as seconds,
         count(*) as calls,
-        avg(duration_ms) as mean_ms,
+        round(fsum(duration_ms), 3) / count(duration_ms) as mean_ms,
         quantile_cont(duration_ms, [0.5, 0.95, 0.99]) as quantiles,
         max(duration_ms) as max_ms
     from placed

@@ -88,7 +88,7 @@ compared as (
             else 'neither'
         end as at_work,
         count(*) as calls,
-        avg(placed.duration_ms) as mean_ms,
+        round(fsum(placed.duration_ms), 3) / count(placed.duration_ms) as mean_ms,
         quantile_cont(placed.duration_ms, [0.5, 0.95, 0.99]) as quantiles,
         100.0 * count(*) filter (where placed.duration_ms > slowness.slow_ms) / count(*) as slow_pct
     from placed

@@ -101,7 +101,9 @@ executions as (
         started_at,
         logged_at,
         logged_by,
-        fingerprint
+        fingerprint,
+        -- of several that were over at one time, by line: an asof join takes any
+        cast(epoch_us(logged_at) as hugeint) * 4294967296 + line_no as nth
     from statement
     semi join shapes on statement.fingerprint = shapes.fingerprint
     where
@@ -118,7 +120,8 @@ planned as (
         line_no,
         pid,
         logged_at,
-        fingerprint
+        fingerprint,
+        nth
     from executions
     where logged_by = 'plan'
 ),
@@ -151,12 +154,12 @@ placed as (
             temp_files.server = executions.server
             and temp_files.pid = executions.pid
             and temp_files.fingerprint = executions.fingerprint
-            and temp_files.logged_at <= executions.logged_at
+            and cast(epoch_us(temp_files.logged_at) as hugeint) * 4294967296 <= executions.nth
     asof left join planned
         on
             temp_files.server = planned.server
             and temp_files.pid = planned.pid
-            and temp_files.logged_at >= planned.logged_at
+            and cast(epoch_us(temp_files.logged_at) + 1 as hugeint) * 4294967296 > planned.nth
 ),
 
 -- where the execution was not logged, files of one process within a second of each other are one
