@@ -24,8 +24,13 @@ SAMPLES = Path(__file__).parent.parent / "sample_logs"
 SECONDS, EVENTS = 1440, 24
 
 
-def made(folder: Path, factor: float, *, from_ms: float = 0.0, events: int = EVENTS) -> LakeHandle:
-    """A log of two queries; one takes ``factor`` times as long where it starts in a checkpoint."""
+def made(
+    folder: Path, factor: float, *, from_ms: float = 0.0, events: int = EVENTS, pile_up_s: float = 0.0
+) -> LakeHandle:
+    """A log of two queries; one takes ``factor`` times as long where it starts in a checkpoint.
+
+    For so long after the fifth checkpoint, all take fifty times as long, and there is no word of why.
+    """
     rng = np.random.default_rng(7)
     log = MadeLog()
     begins = (np.arange(events) + rng.uniform(0.1, 0.6, events)) * SECONDS / events
@@ -37,6 +42,7 @@ def made(folder: Path, factor: float, *, from_ms: float = 0.0, events: int = EVE
     for table, per_second, slowed in (("orders", 12, factor), ("items", 12, 1.0)):
         starts, durations = steady(rng, SECONDS, per_second, 5.0)
         durations = np.where(within(starts, (begins, ends)), durations * slowed, durations)
+        durations = np.where((starts >= ends[4]) & (starts < ends[4] + pile_up_s), durations * 50, durations)
         kept = durations >= from_ms
         log.statements(starts[kept], durations[kept], f"SELECT * FROM {table} WHERE id = 1")
     lake = pgtrace.open(folder / "lake")
@@ -76,6 +82,14 @@ def test_a_threshold_is_noticed_and_said_and_the_effect_still_found(tmp_path: Pa
     assert causes.facts["logged_from_ms"] == 10.0
     assert any("below 10 ms are not logged" in note for note in causes.facts["notes"])
     assert row(causes.rows, "checkpoint", "orders")["verdict"] == "associated"
+
+
+@pytest.mark.parametrize("from_ms", [0.0, 10.0])
+def test_a_pile_up_beside_one_event_does_not_hide_what_all_others_show(tmp_path: Path, from_ms: float) -> None:
+    """Its seconds are more than those of all events and, where the fast ones are not logged, so are its executions."""
+    slowed = row(made(tmp_path, 1.5, from_ms=from_ms, pile_up_s=12.0).why().rows, "checkpoint", "orders")
+    assert slowed["verdict"] == "associated"
+    assert slowed["excess_pct"] > 0  # type: ignore[operator]
 
 
 def test_few_events_are_never_called_an_association(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pgtrace
 
 from .chance import once_by_chance
 from .confusions import clocks, limits, together
-from .harder import in_weather, planted_beside
+from .harder import even_p, in_weather, pile_ups, planted_beside
 from .made import Run, mix
 from .scenarios import Row, noise, nothing_there, planted, unlike
 from .timers import fewer, jobs, regular
@@ -67,6 +67,8 @@ def table(rng: np.random.Generator, real: dict[str, Run], times: int) -> Iterato
     yield from planted(rng, "made", None, 1.5, 0.0, 8, few)
     yield from planted(rng, "made", None, 1.5, 0.0, 12, few)
     yield from in_weather(rng, few)
+    yield from even_p(rng, few)
+    yield from pile_ups(rng, few)
     yield from unlike(rng, few)
     yield from together(rng, few)
     yield from clocks(rng, few)

@@ -31,6 +31,9 @@ _UNREMARKABLE = 1.0
 _FAR_AWAY, _SMALLEST_P = 7.0, 1e-6
 #: events that fill this share of the time are not shifted; without shifts no p-value is taken for smaller than this
 _MOST_OF_THE_TIME, _SMALLEST_SHIFTLESS_P = 0.6, 1e-4
+#: an event counts for no more than so many times the slow executions that are usual in and around events, and a few;
+#: the seconds in its surroundings for no more than so many times the usual
+_MOST_TIMES_USUAL, _MOST_BY_CHANCE, _MOST_TIMES_SECONDS = 3.0, 3.0, 10.0
 _Z95, _Z80 = 1.959964, 0.841621
 
 
@@ -80,6 +83,27 @@ class Tally:
         """Slow executions inside beyond the event's share of all around it: 0 on average if there is no effect."""
         return np.where(self.usable, self.slow_in - self.share * (self.slow_in + self.slow_out), 0.0)
 
+    @property
+    def usual(self) -> float:
+        """Slow executions per base in and around events, but for the tenth of them that has most; of few, infinite."""
+        slow, base = (self.slow_in + self.slow_out)[self.usable], (self.base_in + self.base_out)[self.usable]
+        if len(slow) < FEWEST_EVENTS:
+            return inf
+        kept = np.argsort(slow / base)[: -max(1, len(slow) // 10)]
+        return float(np.sum(slow[kept]) / np.sum(base[kept]))
+
+    def tempered(self, usual: float, times: float = _MOST_TIMES_USUAL, more: float = _MOST_BY_CHANCE) -> Tally:
+        """One pile-up does not outweigh all other events: it counts for ``times`` the ``usual`` and ``more`` at most.
+
+        Those inside and those outside alike, so that the event's own ratio stays.
+        """
+        if usual == inf:
+            return self
+        slow = self.slow_in + self.slow_out
+        most = times * usual * (self.base_in + self.base_out) + more
+        factor = np.minimum(1.0, most / np.maximum(slow, 1e-9))
+        return Tally(self.base_in, self.base_out, self.slow_in * factor, self.slow_out * factor)
+
 
 def tally(counts: Counts, train: Train, controls: Controls) -> Tally:
     """Inside and outside of each event."""
@@ -103,10 +127,11 @@ def measure(counts: Counts, train: Train, controls: Controls, seed: int = 0, wit
     """The effect of a train of events on what was counted; p is 1 where there is nothing to measure."""
     seen = tally(counts, train, controls)
     events = int(np.sum(seen.usable))
-    inside, outside = _weighted(seen)
+    even = seen.tempered(seen.usual)
+    inside, outside = _weighted(even)
     ratio, error = _ratio(inside, outside, seed)
     t = student_95(events - 1)
-    excess, expected = _excess(counts, train, controls, seen)
+    excess, expected = _excess(counts, train, controls, seen, even)
     sure = events >= 2 and ratio > 0 and error < inf
     return Effect(
         events=events,
@@ -172,18 +197,20 @@ def student_95(freedom: int) -> float:
     return z + sum(terms) + last
 
 
-def _excess(counts: Counts, train: Train, controls: Controls, seen: Tally) -> tuple[float, float]:
+def _excess(counts: Counts, train: Train, controls: Controls, seen: Tally, even: Tally) -> tuple[float, float]:
     """Seconds over the threshold, and slow executions, inside: beyond, and as many as, the surroundings let expect."""
     usable = seen.usable
-    over_in, over_out = (rows[0][usable] for rows in _sides(counts.over_s, train, controls, np.zeros(1, np.int64)))
+    over_in, over_out = (rows[0] for rows in _sides(counts.over_s, train, controls, np.zeros(1, np.int64)))
+    outside = Tally(seen.base_in, seen.base_out, np.zeros_like(over_out), over_out)
+    over_out = outside.tempered(outside.usual, _MOST_TIMES_SECONDS, 0.0).slow_out
     weight = seen.share[usable]
     base_out = float(np.sum(seen.base_out[usable] * weight))
     if base_out == 0:
         return 0.0, 0.0
     base_in = float(np.sum(seen.base_in[usable]))
-    over_rate = float(np.sum(over_out * weight)) / base_out
-    slow_rate = float(np.sum(seen.slow_out[usable] * weight)) / base_out
-    return float(np.sum(over_in)) - base_in * over_rate, base_in * slow_rate
+    over_rate = float(np.sum(over_out[usable] * weight)) / base_out
+    slow_rate = float(np.sum(even.slow_out[usable] * weight)) / base_out
+    return float(np.sum(over_in[usable])) - base_in * over_rate, base_in * slow_rate
 
 
 def _statistic(seen: Tally) -> Floats:
@@ -199,6 +226,8 @@ def _statistic(seen: Tally) -> Floats:
 def _p_value(counts: Counts, train: Train, controls: Controls, here: Tally, seed: int) -> float:
     """The share of shifts of the train, around the whole log, that look as bad as the train where it is."""
     bins = len(counts.base) - 1
+    usual = here.usual
+    here = here.tempered(usual)
     seen = float(_statistic(here))
     if seen < _UNREMARKABLE:
         return 0.5 * erfc(seen / sqrt(2))
@@ -206,7 +235,7 @@ def _p_value(counts: Counts, train: Train, controls: Controls, here: Tally, seed
     if len(train) >= FEWEST_EVENTS and (fills or is_regular(train)):
         return _p_of_events(here)
     rng = np.random.default_rng(seed)
-    found = _shifted(counts, train, controls, _drawn(rng, bins, _SHIFTS))
+    found = _shifted(counts, train, controls, _drawn(rng, bins, _SHIFTS), usual)
     reached = int(np.sum(found >= seen - 1e-9))
     if reached or bins <= _SHIFTS:
         return (1 + reached) / (1 + len(found))
@@ -214,7 +243,7 @@ def _p_value(counts: Counts, train: Train, controls: Controls, here: Tally, seed
     if away > _FAR_AWAY or len(train) * _MORE_SHIFTS > _MOST_LOOKUPS:
         # no shift comes near, or there are very many events: the tail of a normal distribution, and no boasting
         return max(0.5 * erfc(away / sqrt(2)), _SMALLEST_P)
-    found = _shifted(counts, train, controls, _drawn(rng, bins, _MORE_SHIFTS))
+    found = _shifted(counts, train, controls, _drawn(rng, bins, _MORE_SHIFTS), usual)
     return (1 + int(np.sum(found >= seen - 1e-9))) / (1 + len(found))
 
 
@@ -240,12 +269,13 @@ def _drawn(rng: np.random.Generator, bins: int, wanted: int) -> Integers:
     return 1 + rng.choice(bins - 1, size=wanted, replace=False)
 
 
-def _shifted(counts: Counts, train: Train, controls: Controls, shifts: Integers) -> Floats:
+def _shifted(counts: Counts, train: Train, controls: Controls, shifts: Integers, usual: float) -> Floats:
     """The statistic of the train moved around the log, what goes over the end coming in at the beginning."""
     around = [np.concatenate((edges, edges[-1] + edges[1:])) for edges in (counts.base, counts.slow)]
     step = max(1, _BATCH // max(len(train), 1))
     found = []
     for first in range(0, len(shifts), step):
         moved = shifts[first : first + step]
-        found.append(_statistic(Tally(*(rows for edges in around for rows in _sides(edges, train, controls, moved)))))
+        tallies = Tally(*(rows for edges in around for rows in _sides(edges, train, controls, moved)))
+        found.append(_statistic(tallies.tempered(usual)))
     return np.concatenate(found)
