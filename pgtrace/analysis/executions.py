@@ -184,7 +184,7 @@ def _shapes(connection: duckdb.DuckDBPyConnection, bounds: Mapping[str, object],
     quantiles = f"{'quantile_cont' if exact else 'approx_quantile'}(duration_ms, [{kept_from}, {1 - SLOW_SHARE}])"
     shapes: pl.DataFrame = connection.sql(
         f"""
-        select coalesce(fingerprint, '') as fingerprint, count(*) as calls, sum(duration_ms) as total_ms,
+        select coalesce(fingerprint, '') as fingerprint, count(*) as calls, round(fsum(duration_ms), 3) as total_ms,
             {quantiles} as quantiles
         from statement
         where {COMPARED}

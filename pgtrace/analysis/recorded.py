@@ -28,7 +28,7 @@ def lock_waits(
     """Waits by query, the one for all queries first; empty where none was logged (log_lock_waits)."""
     rows = connection.execute(
         """
-        select fingerprint, count(*), sum(waited_ms) / 1000, max(waited_ms) / 1000,
+        select fingerprint, count(*), round(fsum(waited_ms), 3) / 1000, max(waited_ms) / 1000,
             first(mode order by waited_ms desc, waiting_since, object),
             first(object order by waited_ms desc, waiting_since, object),
             mode(holder_pids[1] order by holder_pids[1]),

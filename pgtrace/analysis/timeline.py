@@ -28,7 +28,7 @@ def timeline(connection: duckdb.DuckDBPyConnection, periods: Periods) -> pl.Data
         periods,
         f"""
         select cast(floor((epoch_us(started_at) / 1e6 - {first_s!r}) / {width!r}) as bigint) as step,
-            count(*) as calls, quantile_cont(duration_ms, 0.95) as p95_ms, sum(duration_ms) / 1000 as busy_s
+            count(*) as calls, quantile_cont(duration_ms, 0.95) as p95_ms, round(fsum(duration_ms), 3) / 1000 as busy_s
         from statement
         inner join pgtrace_period on started_at >= from_at and started_at < to_at
         where server = $server and phase not in ('parse', 'bind') and duration_ms is not null

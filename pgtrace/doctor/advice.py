@@ -204,7 +204,7 @@ def _jit(scope: Scope) -> Iterator[Advice]:
     row = scope.row(
         f"""
         select sum(jit_ms) / 1000 as jit_s, count(*) filter (jit_ms > 0) as plans,
-            100 * sum(jit_ms) / sum(duration_ms) filter (jit_ms is not null) as pct
+            100 * fsum(jit_ms) / fsum(duration_ms) filter (jit_ms is not null) as pct
         from plan
         where {within("logged_at")}
         """

@@ -195,7 +195,8 @@ def _jit(scope: Scope) -> list[tuple[str, str, Evidence]]:
     """JIT compilation that took much of the time of logged plans."""
     row = scope.row(
         f"""
-        select sum(jit_ms) / 1000 as jit_s, 100 * sum(jit_ms) / sum(duration_ms) filter (jit_ms is not null) as jit_pct
+        select fsum(jit_ms) / 1000 as jit_s,
+            100 * fsum(jit_ms) / fsum(duration_ms) filter (jit_ms is not null) as jit_pct
         from plan
         where {within("logged_at")}
         """

@@ -127,11 +127,11 @@ def _slow_reads(scope: Scope) -> list[_Item]:
     """Pages whose reading was timed (track_io_timing), by plans and by autovacuum."""
     rows = scope.rows(
         f"""
-        select 'backend' as process, sum(io_read_ms) as read_ms, sum(shared_read_blocks) as pages
+        select 'backend' as process, fsum(io_read_ms) as read_ms, sum(shared_read_blocks) as pages
         from plan_node
         where io_read_ms is not null and parent_no is null and {within("logged_at")}
         union all
-        select 'autovacuum worker', sum(io_read_ms), sum(buffer_reads)
+        select 'autovacuum worker', fsum(io_read_ms), sum(buffer_reads)
         from autovacuum
         where io_read_ms is not null and {within("logged_at")}
         """

@@ -130,7 +130,7 @@ def _conflicts(scope: Scope) -> dict[str, Any]:
     return scope.row(
         f"""
         select count(*) filter (event in ('statement_canceled', 'connection_terminated')) as cancelled,
-            sum(waited_ms) filter (event = 'recovery_wait_ended') / 1000 as waited_s,
+            fsum(waited_ms) filter (event = 'recovery_wait_ended') / 1000 as waited_s,
             count(*) filter (event = 'recovery_wait_ended') as waits,
             string_agg(distinct conflict, ', ' order by conflict) as conflicts
         from replication

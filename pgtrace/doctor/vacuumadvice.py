@@ -56,7 +56,7 @@ def _held_back(scope: Scope) -> Iterator[Advice]:
         f"""
         select concat_ws('.', database_name, schema_name, relation_name) as relation, count(*) as runs,
             max(elapsed_s) as most_s, median(read_mb_s + write_mb_s) as mb_s,
-            sum(delay_ms) / 10 / sum(elapsed_s) filter (delay_ms is not null) as asleep_pct
+            fsum(delay_ms) / 10 / fsum(elapsed_s) filter (delay_ms is not null) as asleep_pct
         from autovacuum
         where elapsed_s >= {_LONG_S} and {within("logged_at")}
         group by relation
